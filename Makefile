@@ -1,0 +1,41 @@
+# Every command a newcomer or a maintainer needs. `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types check-all bench clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Installed again only when what it depends on has changed.
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "teacherlm needs Python 3.11 or newer; name one with: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (a minute or two the first time)"
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(BIN)/python -m pip install --quiet -e '.[local,dev]'
+	@touch $@
+
+setup: $(STAMP) ## create .venv and install everything into it
+
+demo: setup ## build, augment, check and publish the examples with the embedded teacher
+	@$(BIN)/python -m teacherlm quickstart
+
+lint: setup ## ruff: style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup ## mypy, strict
+	$(BIN)/mypy
+
+test: lint types ## linters, type checks and all quick tests
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+bench: setup ## what a call costs, beside a bare loop in the same run
+	$(BIN)/python benchmarks/client.py
+
+clean: ## remove what was built here
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist workspace

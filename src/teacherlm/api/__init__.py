@@ -1,0 +1,1 @@
+"""Composes the rooms: what Python users import."""

@@ -1,0 +1,1 @@
+"""Recipes: from source rows to samples."""

@@ -1,0 +1,1 @@
+"""Grids over the works, statistics and reports."""

@@ -1,0 +1,1 @@
+"""Publishes rows, a card and a passing report; has no way round a failed one."""

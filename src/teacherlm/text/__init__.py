@@ -1,0 +1,1 @@
+"""Text in and out: normalising, rendering samples and prompts, cutting answers."""
