@@ -1,0 +1,123 @@
+"""What a recipe declares: where rows come from and how they become samples."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import field_validator, model_validator
+from pydantic.dataclasses import dataclass
+
+from teacherlm.project.bind import SPEC_CONFIG
+from teacherlm.schemas.records import KINDS
+
+Kind = Literal["fundamentals", "chain_of_thought", "common_mistakes"]
+Redistribution = Literal["allowed", "share-alike", "non-commercial", "restricted", "unclear"]
+
+
+@dataclass(frozen=True, kw_only=True, config=SPEC_CONFIG)
+class Source:
+    """Where the raw rows are: a Hub dataset, or local files."""
+
+    hub: str | None = None
+    """Hub dataset id, such as `openai/gsm8k`."""
+    config: str | None = None
+    """The Hub dataset's configuration (subset)."""
+    revision: str | None = None
+    """Branch, tag or commit. A commit never moves."""
+    files: str | dict[str, str | tuple[str, ...]] | None = None
+    """Local files, relative to the recipe: one path or pattern (split `train`), or one or several for each split."""
+    splits: dict[str, str] | None = None
+    """Our split -> the source's name for it. With `files` as a mapping, its keys are the splits."""
+    columns: dict[str, str] | None = None
+    """Column -> DuckDB type, for columns that the recipe relies on; gives the `given` rows their types."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Source:
+        if (self.hub is None) == (self.files is None):
+            raise ValueError("a source is either `hub` or `files` | write  hub: ORG/NAME  or  files: NAME.jsonl")
+        if self.hub is not None and self.hub.count("/") != 1:
+            raise ValueError(f'`hub` holds "{self.hub}", which is no Hub id | write  hub: ORG/NAME')
+        if self.hub is not None and not self.splits:
+            raise ValueError("a Hub source declares its splits | add  splits: {train: train}")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=SPEC_CONFIG)
+class SampleExpressions:
+    """DuckDB expressions over one source row."""
+
+    question: str
+    """VARCHAR; a row whose question is NULL or empty is rejected."""
+    answer: str
+    """VARCHAR; one of the choices if there are any."""
+    choices: str | None = None
+    """VARCHAR[]; left out for free text."""
+    id: str | None = None
+    """VARCHAR, unique within a split; left out: a hash of question, choices and answer."""
+    where: str | None = None
+    """BOOLEAN; the rows to keep."""
+    subject: str | None = None
+    """VARCHAR or NULL."""
+    human_rationale: str | None = None
+    """VARCHAR or NULL."""
+
+
+@dataclass(frozen=True, kw_only=True, config=SPEC_CONFIG)
+class Recipe:
+    """One dataset, as written in `builders/<name>.yaml`."""
+
+    name: str
+    """The file's name; datasets are known by it."""
+    title: str
+    source: Source
+    sample: SampleExpressions
+    license: str
+    """SPDX id of the source's licence; `other` or `unknown` where there is none."""
+    redistribution: Redistribution
+    """What the licence lets one publish."""
+    task: str
+    """Task family, such as `math`."""
+    about: str = ""
+    language: str = "en"
+    license_note: str | None = None
+    citation: str | None = None
+    """Where the dataset is described."""
+    kinds: tuple[Kind, ...] = ("fundamentals", "chain_of_thought", "common_mistakes")
+    """Rationale kinds, in asking order."""
+    prompts: str | None = None
+    """Prompt profile (`builders/prompts/<name>.yaml`); left out: the teacher's own, else `paper`."""
+    max_new_tokens: int = 512
+    """Per rationale, in teacher tokens. Part of the call key: a change asks again."""
+    gates: dict[str, float] | None = None
+    """Gates of this dataset, over those of `catalog.yaml`."""
+    verify: tuple[str, ...] = ()
+    """What is uncertain about the source; `plan` prints it."""
+    given: tuple[dict[str, Any], ...] = ()
+    """Source rows, written by ourselves, ..."""
+    expect: tuple[dict[str, Any], ...] = ()
+    """... and of each the sample that it becomes: the columns named; `{rejected: reason}` for a row that is refused;
+    `{filtered: true}` for one that `where` leaves out."""
+
+    @field_validator("kinds")
+    @classmethod
+    def _some_kinds(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        if not kinds:
+            raise ValueError("`kinds` is empty | write  kinds: [chain_of_thought]")
+        if len(set(kinds)) != len(kinds):
+            raise ValueError("`kinds` names a kind twice | name each kind once")
+        return tuple(kind for kind in KINDS if kind in kinds)
+
+    @field_validator("max_new_tokens")
+    @classmethod
+    def _some_tokens(cls, tokens: int) -> int:
+        if tokens < 1:
+            raise ValueError(f"`max_new_tokens` is {tokens} | write a number of 1 or more")
+        return tokens
+
+    @model_validator(mode="after")
+    def _pairs(self) -> Recipe:
+        if len(self.given) != len(self.expect):
+            raise ValueError(
+                f"{len(self.given)} `given` rows and {len(self.expect)} `expect` rows | write one `expect` row for each `given` row"
+            )
+        return self

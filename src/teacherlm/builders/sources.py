@@ -1,0 +1,216 @@
+"""Where source rows are read from: local files, `save_to_disk` folders, Hub datasets."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from teacherlm.core.errors import Mistake, RemoteFailed
+from teacherlm.core.keys import digest, file_digest
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from teacherlm.builders.recipe import Recipe
+
+READERS = {
+    ".parquet": "read_parquet({files}, union_by_name = true)",
+    ".json": "read_json({files}, union_by_name = true, sample_size = -1, maximum_object_size = 134217728)",
+    ".jsonl": "read_json({files}, format = 'newline_delimited', union_by_name = true, sample_size = -1, maximum_object_size = 134217728)",
+    ".ndjson": "read_json({files}, format = 'newline_delimited', union_by_name = true, sample_size = -1, maximum_object_size = 134217728)",
+    ".csv": "read_csv({files}, union_by_name = true, sample_size = -1)",
+    ".tsv": "read_csv({files}, union_by_name = true, sample_size = -1, delim = '\t')",
+}
+"""Columns are typed by all rows of a text file, not by its first ones: a late odd row must not fail the build."""
+
+ARROW = ".arrow"
+
+
+@dataclass(frozen=True)
+class SourceSplit:
+    """One split of a source: local files, or a dataset that `datasets` has loaded."""
+
+    split: str
+    """Our name of the split."""
+    files: tuple[Path, ...] = ()
+    dataset: Any = None
+    """A `datasets.Dataset`, where the rows are not plain files."""
+    fingerprint: str = ""
+
+    def register(self, connection: duckdb.DuckDBPyConnection, name: str = "source") -> None:
+        """Make the rows readable as the view `name`."""
+        if self.dataset is not None:
+            connection.register(name, _arrow_table(self.dataset))
+            return
+        suffix = self.files[0].suffix.lower()
+        if suffix == ARROW:
+            import datasets
+
+            parts = [datasets.Dataset.from_file(str(path)) for path in self.files]
+            connection.register(name, _arrow_table(datasets.concatenate_datasets(parts)))
+            return
+        listed = "[" + ", ".join("'" + str(path).replace("'", "''") + "'" for path in self.files) + "]"
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT * FROM {READERS[suffix].format(files=listed)}")
+
+
+@dataclass(frozen=True)
+class OpenSource:
+    """All splits that a build will read, and those it leaves."""
+
+    place: str
+    """Where the rows are, for people."""
+    splits: tuple[SourceSplit, ...]
+    skipped: tuple[str, ...] = ()
+    """Splits that are there and not declared."""
+    absent: tuple[str, ...] = field(default=())
+    """Splits that are declared and not there."""
+
+    @property
+    def fingerprint(self) -> str:
+        return digest({part.split: part.fingerprint for part in self.splits})
+
+
+def open_source(recipe: Recipe, folder: Path, *, source: Path | None = None, split: str | None = None) -> OpenSource:
+    """Find the rows of a recipe.
+
+    Args:
+        folder: where the recipe's file lies; its `files` are relative to it.
+        source: local rows that take the place of the declared ones.
+        split: the split that a single file is; `train` unless said.
+
+    Raises:
+        Mistake: no such file, no known format, none of the declared splits.
+        RemoteFailed: the Hub cannot be reached and the cache does not hold the dataset.
+    """
+    if source is not None:
+        return _local(recipe, source, split)
+    if recipe.source.files is not None:
+        return _declared_files(recipe, folder)
+    return _hub(recipe)
+
+
+def _declared_files(recipe: Recipe, folder: Path) -> OpenSource:
+    files = recipe.source.files
+    named = {"train": files} if isinstance(files, str) else dict(files or {})
+    splits = []
+    for name, patterns in named.items():
+        paths: list[Path] = []
+        for pattern in [patterns] if isinstance(patterns, str) else patterns:
+            found = sorted(Path(path) for path in glob.glob(str(folder / pattern), recursive=True))
+            if not found:
+                raise Mistake(f"{recipe.name}: no file matches `{pattern}`", "mend source.files in the recipe", str(folder))
+            paths += found
+        splits.append(_files_split(name, paths))
+    return OpenSource(", ".join(str(part.files[0]) for part in splits), tuple(splits))
+
+
+def _local(recipe: Recipe, source: Path, split: str | None) -> OpenSource:
+    if not source.exists():
+        raise Mistake("there is no such file or folder", "give --source a file, or a folder of splits", str(source))
+    if source.is_file():
+        return OpenSource(str(source), (_files_split(split or "train", [source]),))
+    if (source / "dataset_info.json").is_file() or (source / "dataset_dict.json").is_file():
+        return _saved(recipe, source, split)
+    return _chosen(recipe, source, _folder_splits(source), split)
+
+
+def _saved(recipe: Recipe, source: Path, split: str | None) -> OpenSource:
+    import datasets
+
+    loaded = datasets.load_from_disk(str(source))
+    if isinstance(loaded, datasets.DatasetDict):
+        return _chosen(recipe, source, dict(loaded), split)
+    return OpenSource(str(source), (_dataset_split(split or "train", loaded),))
+
+
+def _chosen(recipe: Recipe, source: Path, found: dict[str, Any], split: str | None) -> OpenSource:
+    """The declared ones among the splits that a folder holds."""
+    if not found:
+        kinds = ", ".join([*READERS, ARROW])
+        raise Mistake("holds no data files", f"name files SPLIT.EXT, SPLIT-00000-of-00001.EXT or SPLIT/…, with {kinds}", str(source))
+    if recipe.source.splits:
+        declared = dict(recipe.source.splits)
+    elif isinstance(recipe.source.files, dict):
+        declared = {name: name for name in recipe.source.files}
+    else:
+        declared = {name: name for name in found}  # the recipe names none: all that are there
+    if split:
+        declared = {split: declared.get(split, split)}
+    # A copy of a dataset may use our name of a split or the source's.
+    chosen = {ours: theirs if theirs in found else ours for ours, theirs in declared.items() if theirs in found or ours in found}
+    if not chosen:
+        there, wanted = ", ".join(sorted(found)), ", ".join(declared.values())
+        raise Mistake(f"holds the splits {there}; wanted: {wanted}", "rename the files, or declare the splits in the recipe", str(source))
+    parts = tuple(
+        _files_split(ours, found[theirs]) if isinstance(found[theirs], list) else _dataset_split(ours, found[theirs])
+        for ours, theirs in chosen.items()
+    )
+    skipped = tuple(sorted(set(found) - set(chosen.values())))
+    return OpenSource(str(source), parts, skipped, tuple(name for name in declared if name not in chosen))
+
+
+def _folder_splits(folder: Path) -> dict[str, list[Path]]:
+    """Data files by split: `SPLIT.EXT`, `SPLIT-*-of-*.EXT` and `SPLIT/*`."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if _readable(file))
+            if files:
+                found.setdefault(path.name, []).extend(files)
+        elif _readable(path):
+            stem = path.name[: -len(path.suffix)]
+            name, _, rest = stem.partition("-")
+            sharded = "-of-" in rest
+            found.setdefault(name if sharded else stem, []).append(path)
+    return found
+
+
+def _readable(path: Path) -> bool:
+    return path.is_file() and (path.suffix.lower() in READERS or path.suffix.lower() == ARROW) and not path.name.startswith(".")
+
+
+def _files_split(split: str, files: Sequence[Path]) -> SourceSplit:
+    kinds = {path.suffix.lower() for path in files}
+    if len(kinds) > 1:
+        raise Mistake(f"split `{split}` mixes {' and '.join(sorted(kinds))} files", "keep one format in a split", str(files[0].parent))
+    if not _readable(files[0]):
+        known = ", ".join([*READERS, ARROW])
+        raise Mistake(f"is in no format that is read: {files[0].suffix or 'no extension'}", f"use one of {known}", str(files[0]))
+    paths = tuple(path.resolve() for path in files)
+    return SourceSplit(split, paths, None, digest([file_digest(path) for path in paths]))
+
+
+def _dataset_split(split: str, dataset: Any) -> SourceSplit:
+    return SourceSplit(split, (), dataset, str(dataset._fingerprint))
+
+
+def _hub(recipe: Recipe) -> OpenSource:
+    import datasets
+
+    source = recipe.source
+    splits = []
+    for ours, theirs in (source.splits or {}).items():
+        try:
+            loaded = datasets.load_dataset(source.hub, source.config, split=theirs, revision=source.revision)
+        except Exception as error:  # datasets raises its own, the Hub's, fsspec's and the network's errors
+            raise _hub_failure(recipe, theirs, error) from error
+        splits.append(_dataset_split(ours, loaded))
+    return OpenSource(f"Hub dataset {source.hub}", tuple(splits))
+
+
+def _hub_failure(recipe: Recipe, split: str, error: Exception) -> RemoteFailed:
+    source = recipe.source
+    found = f"{recipe.name}: cannot read split `{split}` of {source.hub} ({type(error).__name__}: {str(error).splitlines()[0][:200]})"
+    return RemoteFailed(
+        found, f"check the network and the id, log in for a gated dataset (`hf auth login`), or give rows of your own: build {recipe.name} --source PATH"
+    )
+
+
+def _arrow_table(dataset: Any) -> Any:
+    """A `datasets.Dataset` as an Arrow table: memory-mapped where the dataset is, so that DuckDB reads it batch by batch."""
+    return dataset.with_format(None).flatten_indices().data.table if dataset._indices is not None else dataset.data.table
