@@ -76,7 +76,14 @@ def build_fingerprint(bound: BoundRecipe, source: OpenSource) -> str:
     return digest([SCHEMA_VERSION, mapping, source.fingerprint])
 
 
-def build(bound: BoundRecipe, source: OpenSource, out: Path, *, force: bool = False, tell: Callable[[str], None] = lambda _: None) -> Built:
+def build(
+    bound: BoundRecipe,
+    source: OpenSource,
+    out: Path,
+    *,
+    force: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Built:
     """Make the samples of a recipe.
 
     Memory does not grow with the number of rows beyond the ids, which must be unique.
@@ -117,7 +124,9 @@ def _shallow(built: Built) -> dict[str, Any]:
     return {name: getattr(built, name) for name in built.__dataclass_fields__}
 
 
-def _build_split(bound: BoundRecipe, part: SourceSplit, connection: duckdb.DuckDBPyConnection, folder: Path) -> SplitCounts:
+def _build_split(
+    bound: BoundRecipe, part: SourceSplit, connection: duckdb.DuckDBPyConnection, folder: Path
+) -> SplitCounts:
     import duckdb
 
     target = folder / part.split
@@ -155,7 +164,9 @@ def _build_split(bound: BoundRecipe, part: SourceSplit, connection: duckdb.DuckD
     except duckdb.Error as error:
         raise disk_failure(folder, OSError(_errno(error), str(error))) from error
     samples = _one(connection, f"SELECT count(*) FROM '{_sql(target / '00000.parquet')}'")
-    reasons = connection.execute(f"SELECT reason, count(*) FROM read_parquet('{_sql(rejects)}') GROUP BY 1 ORDER BY 2 DESC, 1")
+    reasons = connection.execute(
+        f"SELECT reason, count(*) FROM read_parquet('{_sql(rejects)}') GROUP BY 1 ORDER BY 2 DESC, 1"
+    )
     rejected = dict(reasons.fetchall())
     staged.unlink()
     filtered = rows - samples - sum(rejected.values())
@@ -171,7 +182,9 @@ def _gather_rejects(connection: duckdb.DuckDBPyConnection, folder: Path) -> None
         part.unlink()
 
 
-def _unreadable(bound: BoundRecipe, part: SourceSplit, connection: duckdb.DuckDBPyConnection, error: Exception) -> Exception:
+def _unreadable(
+    bound: BoundRecipe, part: SourceSplit, connection: duckdb.DuckDBPyConnection, error: Exception
+) -> Exception:
     """Whether the rows cannot be read at all, or an expression fails on one of them."""
     import duckdb
 
@@ -179,7 +192,11 @@ def _unreadable(bound: BoundRecipe, part: SourceSplit, connection: duckdb.DuckDB
         connection.execute("SELECT count(*) FROM (SELECT * FROM source)")
     except duckdb.Error as cause:
         place = str(part.files[0]) if part.files else bound.name
-        return Mistake(f"cannot be read: {str(cause).splitlines()[0][:300]}", "mend the file, or give another one by --source", place)
+        return Mistake(
+            f"cannot be read: {str(cause).splitlines()[0][:300]}",
+            "mend the file, or give another one by --source",
+            place,
+        )
     return Mistakes([failing_expression(bound, connection, "source", error)])
 
 

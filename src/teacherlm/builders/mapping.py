@@ -104,7 +104,9 @@ def mapped_query(recipe: Recipe, split: str, relation: str = "source") -> str:
     FROM judged"""
 
 
-def check_expressions(bound: BoundRecipe, connection: duckdb.DuckDBPyConnection, relation: str = "source") -> list[Problem]:
+def check_expressions(
+    bound: BoundRecipe, connection: duckdb.DuckDBPyConnection, relation: str = "source"
+) -> list[Problem]:
     """Bind every expression against the columns of `relation`, one by one, so that each mistake has its place."""
     import duckdb
 
@@ -120,15 +122,21 @@ def check_expressions(bound: BoundRecipe, connection: duckdb.DuckDBPyConnection,
             continue
         kind = str(described[0][1])
         if name == "choices" and not kind.endswith("[]"):
-            problems.append(Problem(place, f"`choices` gives {kind}; a list is wanted", "write  choices: '[first, second]'"))
+            problems.append(
+                Problem(place, f"`choices` gives {kind}; a list is wanted", "write  choices: '[first, second]'")
+            )
         elif wanted == "BOOLEAN" and kind not in ("BOOLEAN", '"NULL"'):
             problems.append(Problem(place, f"`where` gives {kind}; BOOLEAN is wanted", "write a comparison"))
         elif wanted == "VARCHAR" and (kind.endswith("[]") or kind.startswith(("STRUCT", "MAP"))):
-            problems.append(Problem(place, f"`{name}` gives {kind}; a text is wanted", "use joined(x), or pick a part of it"))
+            problems.append(
+                Problem(place, f"`{name}` gives {kind}; a text is wanted", "use joined(x), or pick a part of it")
+            )
     return problems
 
 
-def failing_expression(bound: BoundRecipe, connection: duckdb.DuckDBPyConnection, relation: str, error: Exception) -> Problem:
+def failing_expression(
+    bound: BoundRecipe, connection: duckdb.DuckDBPyConnection, relation: str, error: Exception
+) -> Problem:
     """The expression that fails on the values of `relation`, once the whole query has failed with `error`."""
     import duckdb
 
@@ -136,7 +144,9 @@ def failing_expression(bound: BoundRecipe, connection: duckdb.DuckDBPyConnection
     where = f"WHERE ({recipe.sample.where})" if recipe.sample.where else ""
     for name, expression in reversed(_expressions(recipe)):  # `where` first: all others depend on it
         try:
-            connection.execute(f"SELECT count(x) FROM (SELECT ({expression}) AS x FROM {relation} {where if name != 'where' else ''})")
+            connection.execute(
+                f"SELECT count(x) FROM (SELECT ({expression}) AS x FROM {relation} {where if name != 'where' else ''})"
+            )
         except duckdb.Error as cause:
             edit = "make the expression fit every row, for example with TRY_CAST, or leave such rows out by `where`"
             return Problem(bound.located.where(("sample", name)), f"`{name}` fails on a row: {_short(cause)}", edit)
@@ -190,7 +200,9 @@ def _differences(bound: BoundRecipe, rows: dict[int, dict[str, Any]]) -> Iterabl
             if name not in found:
                 known = "a column of the sample record, `rejected` or `filtered`"
                 state = "left out by `where`" if sample is None else "no such column of a sample"
-                yield Problem(bound.located.where(("expect", position, name), key=True), f"`{name}`: {state}", f"name {known}")
+                yield Problem(
+                    bound.located.where(("expect", position, name), key=True), f"`{name}`: {state}", f"name {known}"
+                )
             elif found[name] != value:
                 yield Problem(
                     bound.located.where(("expect", position, name)),

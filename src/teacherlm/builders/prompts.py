@@ -47,13 +47,17 @@ class BoundPrompts:
     def _templates(self) -> dict[str, jinja2.Template]:
         import jinja2
 
-        environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=False)
+        environment = jinja2.Environment(
+            undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=False
+        )
         compiled, problems = {}, []
         for kind, template in self.profile.kinds.items():
             try:
                 compiled[str(kind)] = environment.from_string(template)
             except jinja2.TemplateSyntaxError as error:
-                problems.append(Problem(self.located.where(("kinds", kind)), f"is no Jinja template: {error.message}", "mend it"))
+                problems.append(
+                    Problem(self.located.where(("kinds", kind)), f"is no Jinja template: {error.message}", "mend it")
+                )
         if problems:
             raise Mistakes(problems)
         return compiled
@@ -76,7 +80,9 @@ class BoundPrompts:
                 known = "sample_text, question_text, gold, question, choices, answer, task, subject"
                 problems.append(Problem(where, f"the template fails: {error}", f"it may use {known}"))
         if len(self.profile.stop) > 4:
-            problems.append(Problem(self.located.where(("stop",)), "has more than four stop strings", "keep the four that matter"))
+            problems.append(
+                Problem(self.located.where(("stop",)), "has more than four stop strings", "keep the four that matter")
+            )
         if problems:
             raise Mistakes(problems)
 
@@ -104,5 +110,3 @@ class BoundPrompts:
 
     def missing(self, kinds: tuple[str, ...]) -> list[str]:
         return [kind for kind in kinds if kind not in self.profile.kinds]
-
-

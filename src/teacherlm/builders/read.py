@@ -8,7 +8,13 @@ from teacherlm.builders.recipe import Recipe
 from teacherlm.project.bind import bind
 from teacherlm.project.find import ProjectFiles
 
-RENAMES = {"max_tokens": "max_new_tokens", "licence": "license", "dataset": "source", "prompt": "prompts", "cot": "kinds"}
+RENAMES = {
+    "max_tokens": "max_new_tokens",
+    "licence": "license",
+    "dataset": "source",
+    "prompt": "prompts",
+    "cot": "kinds",
+}
 
 
 def read_recipe(files: ProjectFiles, name: str) -> BoundRecipe:

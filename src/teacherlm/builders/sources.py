@@ -53,7 +53,9 @@ class SourceSplit:
             connection.register(name, _arrow_table(datasets.concatenate_datasets(parts)))
             return
         listed = "[" + ", ".join("'" + str(path).replace("'", "''") + "'" for path in self.files) + "]"
-        connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT * FROM {READERS[suffix].format(files=listed)}")
+        connection.execute(
+            f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT * FROM {READERS[suffix].format(files=listed)}"
+        )
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,9 @@ def _declared_files(recipe: Recipe, folder: Path) -> OpenSource:
         for pattern in [patterns] if isinstance(patterns, str) else patterns:
             found = sorted(Path(path) for path in glob.glob(str(folder / pattern), recursive=True))
             if not found:
-                raise Mistake(f"{recipe.name}: no file matches `{pattern}`", "mend source.files in the recipe", str(folder))
+                raise Mistake(
+                    f"{recipe.name}: no file matches `{pattern}`", "mend source.files in the recipe", str(folder)
+                )
             paths += found
         splits.append(_files_split(name, paths))
     return OpenSource(", ".join(str(part.files[0]) for part in splits), tuple(splits))
@@ -130,7 +134,11 @@ def _chosen(recipe: Recipe, source: Path, found: dict[str, Any], split: str | No
     """The declared ones among the splits that a folder holds."""
     if not found:
         kinds = ", ".join([*READERS, ARROW])
-        raise Mistake("holds no data files", f"name files SPLIT.EXT, SPLIT-00000-of-00001.EXT or SPLIT/…, with {kinds}", str(source))
+        raise Mistake(
+            "holds no data files",
+            f"name files SPLIT.EXT, SPLIT-00000-of-00001.EXT or SPLIT/…, with {kinds}",
+            str(source),
+        )
     if recipe.source.splits:
         declared = dict(recipe.source.splits)
     elif isinstance(recipe.source.files, dict):
@@ -140,10 +148,18 @@ def _chosen(recipe: Recipe, source: Path, found: dict[str, Any], split: str | No
     if split:
         declared = {split: declared.get(split, split)}
     # A copy of a dataset may use our name of a split or the source's.
-    chosen = {ours: theirs if theirs in found else ours for ours, theirs in declared.items() if theirs in found or ours in found}
+    chosen = {
+        ours: theirs if theirs in found else ours
+        for ours, theirs in declared.items()
+        if theirs in found or ours in found
+    }
     if not chosen:
         there, wanted = ", ".join(sorted(found)), ", ".join(declared.values())
-        raise Mistake(f"holds the splits {there}; wanted: {wanted}", "rename the files, or declare the splits in the recipe", str(source))
+        raise Mistake(
+            f"holds the splits {there}; wanted: {wanted}",
+            "rename the files, or declare the splits in the recipe",
+            str(source),
+        )
     parts = tuple(
         _files_split(ours, found[theirs]) if isinstance(found[theirs], list) else _dataset_split(ours, found[theirs])
         for ours, theirs in chosen.items()
@@ -171,16 +187,26 @@ def _folder_splits(folder: Path) -> dict[str, list[Path]]:
 
 
 def _readable(path: Path) -> bool:
-    return path.is_file() and (path.suffix.lower() in READERS or path.suffix.lower() == ARROW) and not path.name.startswith(".")
+    return (
+        path.is_file()
+        and (path.suffix.lower() in READERS or path.suffix.lower() == ARROW)
+        and not path.name.startswith(".")
+    )
 
 
 def _files_split(split: str, files: Sequence[Path]) -> SourceSplit:
     kinds = {path.suffix.lower() for path in files}
     if len(kinds) > 1:
-        raise Mistake(f"split `{split}` mixes {' and '.join(sorted(kinds))} files", "keep one format in a split", str(files[0].parent))
+        raise Mistake(
+            f"split `{split}` mixes {' and '.join(sorted(kinds))} files",
+            "keep one format in a split",
+            str(files[0].parent),
+        )
     if not _readable(files[0]):
         known = ", ".join([*READERS, ARROW])
-        raise Mistake(f"is in no format that is read: {files[0].suffix or 'no extension'}", f"use one of {known}", str(files[0]))
+        raise Mistake(
+            f"is in no format that is read: {files[0].suffix or 'no extension'}", f"use one of {known}", str(files[0])
+        )
     paths = tuple(path.resolve() for path in files)
     return SourceSplit(split, paths, None, digest([file_digest(path) for path in paths]))
 
@@ -207,10 +233,13 @@ def _hub_failure(recipe: Recipe, split: str, error: Exception) -> RemoteFailed:
     source = recipe.source
     found = f"{recipe.name}: cannot read split `{split}` of {source.hub} ({type(error).__name__}: {str(error).splitlines()[0][:200]})"
     return RemoteFailed(
-        found, f"check the network and the id, log in for a gated dataset (`hf auth login`), or give rows of your own: build {recipe.name} --source PATH"
+        found,
+        f"check the network and the id, log in for a gated dataset (`hf auth login`), or give rows of your own: build {recipe.name} --source PATH",
     )
 
 
 def _arrow_table(dataset: Any) -> Any:
     """A `datasets.Dataset` as an Arrow table: memory-mapped where the dataset is, so that DuckDB reads it batch by batch."""
-    return dataset.with_format(None).flatten_indices().data.table if dataset._indices is not None else dataset.data.table
+    return (
+        dataset.with_format(None).flatten_indices().data.table if dataset._indices is not None else dataset.data.table
+    )

@@ -16,5 +16,6 @@ def bundled() -> Path:
         if (folder / "catalog.yaml").is_file():
             return folder
     raise MachineFailed(
-        "the declarations that ship with teacherlm are missing", "install it again: pip install --force-reinstall teacherlm"
+        "the declarations that ship with teacherlm are missing",
+        "install it again: pip install --force-reinstall teacherlm",
     )

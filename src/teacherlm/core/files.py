@@ -34,7 +34,9 @@ def disk_failure(path: Path, error: OSError) -> MachineFailed:
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return MachineFailed("cannot be written here", "choose another folder or change its permissions", str(path))
-    return MachineFailed(f"the file system failed: {error.strerror or error}", "look at the disk and run again", str(path))
+    return MachineFailed(
+        f"the file system failed: {error.strerror or error}", "look at the disk and run again", str(path)
+    )
 
 
 def _free_space(path: Path) -> str:

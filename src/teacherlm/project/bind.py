@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, cast, get_args
 
 import orjson
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -26,7 +26,9 @@ def _adapter(spec: type[Any]) -> TypeAdapter[Any]:
     return TypeAdapter(spec)
 
 
-def bind(located: Located, spec: type[Spec], *, loc: Loc = (), data: Any = None, renames: Mapping[str, str] | None = None) -> Spec:
+def bind(
+    located: Located, spec: type[Spec], *, loc: Loc = (), data: Any = None, renames: Mapping[str, str] | None = None
+) -> Spec:
     """The spec that a document declares.
 
     Args:
@@ -42,17 +44,25 @@ def bind(located: Located, spec: type[Spec], *, loc: Loc = (), data: Any = None,
     value = located.data if data is None else data
     if not isinstance(value, dict):
         raise Mistakes(
-            [Problem(located.where(loc), f"holds {_shape(value)} where keys with values are wanted", "write  key: value  lines")]
+            [
+                Problem(
+                    located.where(loc),
+                    f"holds {_shape(value)} where keys with values are wanted",
+                    "write  key: value  lines",
+                )
+            ]
         )
     try:
         # By way of JSON, where strict means strict and a list may still become a tuple.
-        bound: Spec = _adapter(spec).validate_json(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS))
+        bound: Spec = _adapter(cast(type[Any], spec)).validate_json(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS))
         return bound
     except ValidationError as error:
         problems = [_problem(located, loc, detail, spec, renames or {}) for detail in error.errors()]
         raise Mistakes(list(dict.fromkeys(problems))) from None
     except orjson.JSONEncodeError as error:
-        raise Mistakes([Problem(located.where(loc), f"holds a value that no file can hold: {error}", "use text or numbers")]) from None
+        raise Mistakes(
+            [Problem(located.where(loc), f"holds a value that no file can hold: {error}", "use text or numbers")]
+        ) from None
 
 
 def _problem(located: Located, base: Loc, detail: ErrorDetails, spec: type[Any], renames: Mapping[str, str]) -> Problem:
@@ -65,13 +75,17 @@ def _problem(located: Located, base: Loc, detail: ErrorDetails, spec: type[Any],
         edit = f"rename it to `{best}`" if best else f"remove it; known keys are {', '.join(known)}"
         return Problem(located.where(loc, key=True), f"unknown key `{name}`", edit)
     if kind in ("missing", "missing_argument", "missing_keyword_only_argument"):
-        return Problem(located.where(loc[:-1] if loc and loc[-1] == name else loc), f"`{name}` is missing", f"add  {name}: …")
+        return Problem(
+            located.where(loc[:-1] if loc and loc[-1] == name else loc), f"`{name}` is missing", f"add  {name}: …"
+        )
     if kind in ("literal_error", "enum"):
         expected = str(context.get("expected", "")).replace("'", "").replace(" or ", ", ")
         options = [option.strip() for option in expected.split(",")]
         best = next(iter(difflib.get_close_matches(str(found), options, n=1, cutoff=0.5)), options[0])
         field = next((str(part) for part in reversed(detail["loc"]) if isinstance(part, str)), name)
-        return Problem(located.where(loc), f'`{field}` has "{found}"; it can be {expected}', f"write, for example,  {best}")
+        return Problem(
+            located.where(loc), f'`{field}` has "{found}"; it can be {expected}', f"write, for example,  {best}"
+        )
     wanted = {
         "string_type": "a text",
         "int_type": "a whole number",
@@ -84,12 +98,16 @@ def _problem(located: Located, base: Loc, detail: ErrorDetails, spec: type[Any],
         "dataclass_type": "keys with values",
     }.get(kind)
     if wanted:
-        return Problem(located.where(loc), f"`{name}` holds {_shape(found)}; {wanted} is wanted", _example(name, wanted, found))
+        return Problem(
+            located.where(loc), f"`{name}` holds {_shape(found)}; {wanted} is wanted", _example(name, wanted, found)
+        )
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     message, _, edit = message.partition(" | ")
     if kind == "value_error":
         return Problem(located.where(loc), message, edit or "mend the value")
-    return Problem(located.where(loc), f"`{name}` holds {_shape(found)}; it should be {message}", edit or "mend the value")
+    return Problem(
+        located.where(loc), f"`{name}` holds {_shape(found)}; it should be {message}", edit or "mend the value"
+    )
 
 
 def _stands(located: Located, base: Loc, whole: Sequence[str | int], part: str | int) -> bool:

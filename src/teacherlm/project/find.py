@@ -42,11 +42,6 @@ class ProjectFiles:
         """Names of all datasets: the files in `builders/`."""
         return self._names("builders")
 
-    def folder(self, name: str) -> Path:
-        """A declared folder; the bundled one where the project has none of its own."""
-        own = self.root / name
-        return own if own.is_dir() else bundled() / name
-
     def _names(self, folder: str) -> list[str]:
         return sorted(path.stem for path in (self.root / folder).glob("*.yaml"))
 
@@ -71,7 +66,7 @@ def find_project(start: Path | str | None = None) -> ProjectFiles:
     Raises:
         Mistake: `start` is not a directory.
     """
-    folder = Path(start if start is not None else os.getcwd()).resolve()
+    folder = Path(start if start is not None else Path.cwd()).resolve()
     if not folder.is_dir():
         raise Mistake("there is no such directory", "give the directory of a project", str(folder))
     for candidate in (folder, *folder.parents):

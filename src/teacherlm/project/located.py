@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,7 +84,11 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:bool")]
+    first: [
+        (tag, pattern)
+        for tag, pattern in resolvers
+        if tag not in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:bool")
+    ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
@@ -99,7 +102,7 @@ def _build(node: yaml.Node, loc: Loc, located: Located, problems: list[Problem])
         return [_build(item, (*loc, position), located, problems) for position, item in enumerate(node.value)]
     loader = _Loader("")
     try:
-        return loader.construct_object(node, deep=True)  # type: ignore[no-untyped-call]
+        return loader.construct_object(node, deep=True)
     except yaml.YAMLError:
         problems.append(Problem(located.where(loc), f"unknown tag {node.tag}", "write the value without a tag"))
         return None
@@ -116,12 +119,14 @@ def _build_mapping(node: yaml.MappingNode, loc: Loc, located: Located, problems:
             continue
         key = _build(key_node, (*loc, "<key>"), located, problems)
         located.values.pop((*loc, "<key>"), None)
-        if not isinstance(key, Hashable) or isinstance(key, tuple):
+        if not isinstance(key, str | int):
             problems.append(Problem(f"{located.shown}:{line}:{column}", "a key must be a word", "write  name: value"))
             continue
         if key in mapping:
             problems.append(
-                Problem(f"{located.shown}:{line}:{column}", f"`{key}` stands twice in one mapping", "remove one of them")
+                Problem(
+                    f"{located.shown}:{line}:{column}", f"`{key}` stands twice in one mapping", "remove one of them"
+                )
             )
             continue
         located.keys[(*loc, key)] = (line, column)

@@ -165,7 +165,9 @@ def record(name: RecordName) -> Record:
     try:
         declared = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise MachineFailed(f"cannot read the record contract {path.name}: {error}", "install teacherlm again") from error
+        raise MachineFailed(
+            f"cannot read the record contract {path.name}: {error}", "install teacherlm again"
+        ) from error
     base = record(declared["extends"]).columns if "extends" in declared else ()
     return Record(declared["record"], declared["about"], base + _columns(declared["columns"]))
 

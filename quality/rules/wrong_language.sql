@@ -1,0 +1,12 @@
+-- severity: reject | kinds: all | reason: the text is written in another script than the question
+-- parameters: min_share = 0.5, min_letters = 20
+-- A text in the script of the gold answer and the choices is fine: a question may ask for a translation.
+select
+    sample_id, kind, repeat,
+    format('{:.0f} % of its letters are {}, the script of the question', 100 * question_script_share, question_script) as reason
+from metrics
+where
+    question_script_share < $min_share
+    and coalesce(answer_script_share, 0) < $min_share
+    and letters >= $min_letters
+    and question_letters >= $min_letters

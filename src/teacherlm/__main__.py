@@ -1,0 +1,5 @@
+"""`python -m teacherlm`."""
+
+from teacherlm.cli.main import main
+
+main()

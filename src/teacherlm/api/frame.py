@@ -1,0 +1,99 @@
+"""`teacherlm.augment(dataset, teacher=…)`: rationales for any `datasets.Dataset` that has the sample columns."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from teacherlm.api.project import Project
+from teacherlm.api.workspace import Workspace
+from teacherlm.core.errors import Mistake
+from teacherlm.core.files import write_text
+from teacherlm.project.find import ProjectFiles, find_project
+from teacherlm.schemas.records import record
+
+if TYPE_CHECKING:
+    import datasets
+
+NEEDED = ("question", "answer")
+OPTIONAL = ("choices", "subject", "human_rationale")
+
+
+def augment(
+    dataset: datasets.Dataset,
+    *,
+    teacher: str,
+    name: str = "dataset",
+    kinds: Sequence[str] | None = None,
+    max_new_tokens: int = 512,
+    concurrency: int | None = None,
+    workspace: str | Path | None = None,
+) -> datasets.Dataset:
+    """Explain the rows of a dataset.
+
+    Args:
+        dataset: has the columns `question` and `answer`, and may have `choices`, `subject`, `human_rationale` and `sample_id`
+            (or `id`), which serves as the id.
+        teacher: URL of a text-generation-inference server, a profile of the catalogue, or `nano`.
+        name: what the dataset is called in the workspace.
+        kinds: kinds to ask for; None: all.
+        max_new_tokens: per rationale, in teacher tokens.
+        concurrency: requests in flight; None: learnt.
+        workspace: where the ledger is kept, so that the same call goes on after an interruption; None: nowhere, and
+            everything is asked again.
+
+    Returns:
+        The rows that are samples, in order, with the columns of the augmented record: `fundamentals`, `chain_of_thought`
+        and `common_mistakes` are null where no text was accepted.
+
+    Raises:
+        Mistake: a column is missing.
+        TeacherLost: the teacher is not there or went away for good.
+    """
+    import datasets
+
+    columns = dataset.column_names
+    if missing := [column for column in NEEDED if column not in columns]:
+        raise Mistake(
+            f"the dataset has no column `{missing[0]}`; it has {', '.join(columns)}",
+            f"rename one: dataset.rename_column(…, {missing[0]!r})",
+            "teacherlm.augment",
+        )
+    with tempfile.TemporaryDirectory(prefix="teacherlm-") as scratch:
+        root = Path(workspace) if workspace is not None else Path(scratch) / "workspace"
+        declared = Path(scratch) / "project"
+        _declare(declared, columns, name, max_new_tokens, kinds)
+        project = Project(ProjectFiles(declared), Workspace(root))
+        source = Path(scratch) / "rows.parquet"
+        dataset.to_parquet(str(source))
+        project.build(name, source=source)
+        project.augment(name, teacher=teacher, concurrency=concurrency)
+        project.check(name)
+        table = project.sql("SELECT * FROM augmented").to_arrow_table()
+        rows: datasets.Dataset = datasets.Dataset(table.cast(record("augmented").arrow()))
+        return rows
+
+
+def _declare(folder: Path, columns: Sequence[str], name: str, max_new_tokens: int, kinds: Sequence[str] | None) -> None:
+    """A project of one recipe, which takes the columns as they are. Teachers, gates and rules are those of this directory."""
+    import yaml
+
+    identity = next((column for column in ("sample_id", "id") if column in columns), None)
+    sample = {column: column for column in (*NEEDED, *OPTIONAL) if column in columns}
+    if identity:
+        sample["id"] = f"CAST({identity} AS VARCHAR)"
+    recipe: dict[str, Any] = {
+        "title": name,
+        "source": {"files": "rows.parquet"},
+        "license": "unknown",
+        "redistribution": "unclear",
+        "task": "mixed_qa",
+        "sample": sample,
+        "max_new_tokens": max_new_tokens,
+    }
+    if kinds is not None:
+        recipe["kinds"] = list(kinds)
+    write_text(folder / "builders" / f"{name}.yaml", yaml.safe_dump(recipe))
+    write_text(folder / "catalog.yaml", find_project().catalog().path.read_text(encoding="utf-8"))

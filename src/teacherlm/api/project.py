@@ -1,0 +1,197 @@
+"""A project and its workspace, with a method for each thing that one does with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from teacherlm.api import augment as augmenting
+from teacherlm.api import check as checking
+from teacherlm.api import plan as planning
+from teacherlm.api import publish as publishing
+from teacherlm.api import status as looking
+from teacherlm.api.catalog import Catalog, ChosenTeacher, choose_teacher, read_catalog
+from teacherlm.api.workspace import Workspace, open_session
+from teacherlm.builders import build as building
+from teacherlm.builders.mapping import BoundRecipe, run_examples
+from teacherlm.builders.prompts import BoundPrompts
+from teacherlm.builders.read import read_prompts, read_recipe
+from teacherlm.builders.sources import open_source
+from teacherlm.core.errors import Mistake, Mistakes
+from teacherlm.project.find import ProjectFiles, find_project, workspace_path
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from teacherlm.hub.folder import Published
+    from teacherlm.quality.report import Report
+
+PAPER = "paper"
+"""The prompts of a teacher that names none."""
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Project:
+    """What is declared in a directory, and the workspace where it lands.
+
+    >>> project = teacherlm.open(".")  # doctest: +SKIP
+    >>> project.run("creak", teacher="http://127.0.0.1:8080", to="published")  # doctest: +SKIP
+    >>> project.sql("SELECT kind, count(*) FROM rationales GROUP BY kind").pl()  # doctest: +SKIP
+    """
+
+    files: ProjectFiles
+    workspace: Workspace
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        return read_catalog(self.files)
+
+    @property
+    def datasets(self) -> list[str]:
+        """Names of the declared datasets."""
+        return self.files.recipes()
+
+    def recipe(self, name: str) -> BoundRecipe:
+        """The recipe `builders/<name>.yaml`.
+
+        Raises:
+            Mistake, Mistakes: there is none; all that is wrong in it.
+        """
+        return read_recipe(self.files, name)
+
+    def teacher(self, given: str | None) -> ChosenTeacher:
+        """The teacher that a name, a URL or $TEACHERLM_TEACHER stands for."""
+        return choose_teacher(self.catalog, given)
+
+    def prompts(self, bound: BoundRecipe, chosen: ChosenTeacher | None = None) -> BoundPrompts:
+        """The prompts of a dataset: the recipe's own, else the teacher's, else the paper's."""
+        return read_prompts(self.files, bound.recipe.prompts or (chosen.profile.prompts if chosen else None) or PAPER)
+
+    def plan(
+        self, name: str, *, teacher: str | None = None, kinds: Sequence[str] | None = None, shown: int = 1
+    ) -> planning.Plan:
+        """Run a recipe's example rows and show what a teacher would be asked; nobody is asked."""
+        bound = self.recipe(name)
+        chosen = self.teacher(teacher) if teacher else None
+        return planning.plan(self.workspace, bound, self.prompts(bound, chosen), kinds=kinds, shown=shown)
+
+    def build(
+        self,
+        name: str,
+        *,
+        source: str | Path | None = None,
+        split: str | None = None,
+        force: bool = False,
+        tell: Callable[[str], None] = _silent,
+    ) -> building.Built:
+        """Make the samples of a dataset; nothing is done where nothing has changed.
+
+        Args:
+            source: local rows in place of the declared source.
+            split: the split that a single file is.
+
+        Raises:
+            Mistakes: the recipe does not fit itself or its source.
+        """
+        bound = self.recipe(name)
+        if problems := run_examples(bound):
+            raise Mistakes(problems)
+        opened = open_source(
+            bound.recipe, bound.located.path.parent, source=Path(source) if source else None, split=split
+        )
+        with self.workspace.locked(name):
+            return building.build(bound, opened, self.workspace.samples(name), force=force, tell=tell)
+
+    def augment(
+        self,
+        name: str,
+        *,
+        teacher: str | None = None,
+        kinds: Sequence[str] | None = None,
+        limit: int | None = None,
+        repeats: int = 1,
+        concurrency: int | None = None,
+        watch: Callable[[augmenting.Augmented], None] | None = None,
+        tell: Callable[[str], None] = _silent,
+    ) -> augmenting.Augmented:
+        """Ask a teacher what the ledger does not hold yet.
+
+        Args:
+            teacher: a URL, a profile of the catalogue, or `nano`.
+            kinds: of the recipe's kinds those to ask for; None: all.
+            limit: samples to ask about, in their order.
+            repeats: texts of each kind for each sample; needs a teacher that samples.
+            concurrency: requests in flight; None: learnt from the teacher.
+            watch: called a few times a second with the state of the run.
+        """
+        bound = self.recipe(name)
+        chosen = self.teacher(teacher)
+        if concurrency is not None and concurrency < 1:
+            raise Mistake(f"is {concurrency}", "give a number of 1 or more, or auto", "--concurrency")
+        order = augmenting.make_order(
+            bound, self.prompts(bound, chosen), chosen.profile, kinds=kinds, limit=limit, repeats=repeats
+        )
+        self.workspace.sample_files(name)
+        with _listening(chosen, tell) as url:
+            return augmenting.augment(order, self.workspace, chosen, url, concurrency=concurrency, watch=watch)
+
+    def check(self, name: str) -> Report:
+        """Let the rules judge every rationale; write verdicts, the augmented table and the report."""
+        return checking.check(self.files, self.catalog, self.workspace, self.recipe(name))
+
+    def is_checked(self, name: str) -> bool:
+        """Whether the last report still holds."""
+        report = checking.read_report(self.workspace, name)
+        return report is not None and not checking.changed_since(
+            self.files, self.catalog, self.workspace, self.recipe(name), report
+        )
+
+    def publish(self, *names: str, to: str | Path) -> Published:
+        """Publish checked datasets to a folder."""
+        return publishing.publish(self.files, self.catalog, self.workspace, [self.recipe(name) for name in names], to)
+
+    def status(self) -> list[dict[str, Any]]:
+        """One row for each dataset that is declared or in the workspace."""
+        return looking.status(self)
+
+    def sql(self, query: str) -> duckdb.DuckDBPyRelation:
+        """A query over the workspace's views `samples`, `rationales`, `verdicts`, `findings` and `augmented`.
+
+        Returns:
+            A DuckDB relation: `.pl()` gives a polars frame, `.df()` pandas, `.to_arrow_table()` Arrow, `.fetchall()` rows.
+        """
+        relation = open_session(self.workspace).sql(query)
+        if relation is None:
+            raise Mistake("the statement returns no rows", "write a SELECT", "sql")
+        return relation
+
+
+def open(path: str | Path = ".", *, workspace: str | Path | None = None) -> Project:  # noqa: A001 - reads as teacherlm.open
+    """The project of a directory.
+
+    Args:
+        path: a directory; its nearest `catalog.yaml` upwards declares the project, else the bundled one is taken.
+        workspace: where results land; else `$TEACHERLM_WORKSPACE`, else `./workspace`.
+    """
+    return Project(find_project(path), Workspace(workspace_path(workspace)))
+
+
+@contextmanager
+def _listening(chosen: ChosenTeacher, tell: Callable[[str], None]) -> Iterator[str]:
+    """The URL of a teacher; an embedded one is served while the block runs."""
+    if chosen.profile.url is not None:
+        yield chosen.profile.url
+        return
+    from teacherlm.teacher.embedded import EmbeddedTeacher
+
+    tell(f"starting the embedded teacher {chosen.profile.embedded}")
+    with EmbeddedTeacher(chosen.profile.embedded or "nano") as served:
+        yield served.url

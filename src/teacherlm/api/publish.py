@@ -1,0 +1,88 @@
+"""Publish: checked datasets and all that made them become a folder that `load_dataset` reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from teacherlm.api.catalog import Catalog
+from teacherlm.api.check import changed_since, metrics_file, read_report, read_rules
+from teacherlm.api.workspace import Workspace, open_session
+from teacherlm.builders.mapping import BoundRecipe
+from teacherlm.core.bundle import bundled
+from teacherlm.core.errors import Mistake
+from teacherlm.hub.folder import Published, publish_folder
+from teacherlm.hub.publication import Publication
+from teacherlm.project.find import ProjectFiles
+from teacherlm.quality.report import to_json
+
+
+def publish(
+    files: ProjectFiles, catalog: Catalog, workspace: Workspace, recipes: Sequence[BoundRecipe], to: str | Path
+) -> Published:
+    """Publish checked datasets to a folder.
+
+    Raises:
+        GateFailed: a gate failed, something changed since the check, or the licence forbids it.
+        Mistake: a dataset was not checked; the folder holds something else.
+        MachineFailed: the disk is full or refuses.
+    """
+    if str(to).startswith("hf://"):
+        raise Mistake(f'"{to}": publishing to the Hub is not built yet', "publish to a folder: --to FOLDER", "--to")
+    return publish_folder([publication(files, catalog, workspace, bound) for bound in recipes], Path(to))
+
+
+def publication(files: ProjectFiles, catalog: Catalog, workspace: Workspace, bound: BoundRecipe) -> Publication:
+    """Everything about one checked dataset that a publication holds."""
+    import orjson
+
+    recipe = bound.recipe
+    report = read_report(workspace, recipe.name)
+    if report is None:
+        raise Mistake(f"`{recipe.name}` was not checked", f"check it first: teacherlm check {recipe.name}")
+    folder = workspace.augmented(recipe.name)
+    return Publication(
+        dataset=recipe.name,
+        title=recipe.title,
+        about=recipe.about or None,
+        task=recipe.task,
+        license=recipe.license,
+        redistribution=recipe.redistribution,
+        licence_checked=catalog.licences.get(recipe.name),
+        citation=recipe.citation or "",
+        languages=(recipe.language,),
+        source=recipe.source.hub or "local file",
+        splits={path.name: sorted(path.glob("*.parquet")) for path in sorted(folder.glob("[!.]*")) if path.is_dir()},
+        report=orjson.loads(to_json(report)),
+        teachers=_teachers(workspace, recipe.name),
+        files=declarations(files, catalog, bound),
+        changed=changed_since(files, catalog, workspace, bound, report),
+    )
+
+
+def declarations(files: ProjectFiles, catalog: Catalog, bound: BoundRecipe) -> dict[str, str]:
+    """The text of every declaration that made a dataset, by its path in the publication."""
+    found = {f"recipes/{bound.name}.yaml": bound.located.path.read_text(encoding="utf-8")}
+    used = {path.stem: path for folder in _prompt_folders(files) for path in folder.glob("*.yaml")}
+    named = bound.recipe.prompts
+    for name, path in sorted(used.items()):
+        if named is None or name == named:
+            found[f"prompts/{name}.yaml"] = path.read_text(encoding="utf-8")
+    for rule in read_rules(files, catalog):
+        found[f"rules/{rule.path.name}"] = rule.path.read_text(encoding="utf-8")
+    found["rules/metrics.sql"] = metrics_file(files).read_text(encoding="utf-8")
+    for path in sorted((bundled() / "schemas").glob("*.yaml")):
+        found[f"schemas/{path.name}"] = path.read_text(encoding="utf-8")
+    return found
+
+
+def _prompt_folders(files: ProjectFiles) -> list[Path]:
+    # The project's own come last, over the bundled ones.
+    return [bundled() / "builders" / "prompts", files.root / "builders" / "prompts"]
+
+
+def _teachers(workspace: Workspace, dataset: str) -> list[dict[str, str | None]]:
+    rows = open_session(workspace, [dataset]).execute(
+        "SELECT DISTINCT teacher_model, teacher_revision FROM rationales WHERE teacher_model IS NOT NULL ORDER BY ALL"
+    )
+    return [{"model": model, "revision": revision} for model, revision in rows.fetchall()]

@@ -1,0 +1,93 @@
+"""The command `teacherlm`: its commands by group, and what every failure looks like."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+from typer.exceptions import TyperException
+
+from teacherlm import __version__
+from teacherlm.cli import look, make, quickstart, serve
+from teacherlm.cli.output import INTERRUPTED, err, error_rows, print_json, show_error
+from teacherlm.core.errors import TeacherlmError
+
+app = typer.Typer(
+    name="teacherlm",
+    help="Turn NLP datasets into explained datasets: a teacher model writes fundamentals, chains of thought and common mistakes; "
+    "SQL rules decide what is good enough; the result is published for load_dataset.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for part in (make, look, serve, quickstart):
+    app.registered_commands += part.app.registered_commands
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"teacherlm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
+    ),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+) -> None:
+    """Options before the command."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit with the code that docs/cli.md lists."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given or bool(os.environ.get("TEACHERLM_DEBUG"))
+    # `--debug` is wanted wherever people write it.
+    given = [argument for argument in given if argument != "--debug"]
+    sys.exit(_run(given, debug))
+
+
+def _run(given: list[str], debug: bool) -> int:
+    command = next((argument for argument in given if not argument.startswith("-")), "")
+    as_json = any(
+        a == "--format=json" or (a == "--format" and b == "json") for a, b in zip(given, [*given[1:], ""], strict=True)
+    )
+    try:
+        code = app(given, standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except TeacherlmError as error:
+        if debug:
+            raise
+        if as_json:
+            print_json(command, False, [], error_rows(error))
+        else:
+            show_error(error)
+        return error.exit_code
+    except TyperException as error:
+        # What typer refuses itself: an unknown option, a missing argument.
+        error.show() if hasattr(error, "show") else err.print(error.format_message(), markup=False)
+        return 2
+    except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
+        err.print("stopped: everything that was answered is kept. Run the same command again to go on.")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone (`teacherlm sql … | head`): nothing is left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if debug:
+            raise
+        text = f"{type(error).__name__}: {error}"
+        if as_json:
+            print_json(command, False, [], [{"what": "bug", "where": "", "found": text, "remedy": "", "exit_code": 4}])
+        err.print(
+            f"a mistake of teacherlm's own: {text}\n    please report it with what `--debug` prints", markup=False
+        )
+        return 4

@@ -1,0 +1,76 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from teacherlm.api.project import Project
+from teacherlm.api.project import open as open_project
+from teacherlm.cli.output import Format
+
+MAKE, LOOK, TEACH, SERVE = "Make", "Look", "Teach", "Serve"
+"""Groups of commands in `teacherlm --help`."""
+
+Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Datasets: the names of files in builders/.")]
+WorkspaceOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--workspace", "-w", help="Where results land; else $TEACHERLM_WORKSPACE, else ./workspace.", show_default=False
+    ),
+]
+ProjectOption = Annotated[
+    Path | None,
+    typer.Option("--project", "-p", help="Directory of the project; else found upwards from here.", show_default=False),
+]
+FormatOption = Annotated[Format, typer.Option("--format", help="How results are printed on stdout.")]
+TeacherOption = Annotated[
+    str | None,
+    typer.Option(
+        "--teacher",
+        "-t",
+        help="URL of a TGI server, a profile of catalog.yaml, or nano.",
+        show_default="$TEACHERLM_TEACHER",
+    ),
+]
+KindsOption = Annotated[
+    str | None, typer.Option(help="Kinds to ask for, with commas between.", show_default="the recipe's")
+]
+LimitOption = Annotated[int | None, typer.Option(help="Samples to ask about, in their order.", show_default="all")]
+ConcurrencyOption = Annotated[
+    str, typer.Option(help="Requests in flight: a number, or auto to learn it from the server.")
+]
+SourceOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Local rows in place of the declared source: a file, a folder of splits, or a save_to_disk folder.",
+        show_default=False,
+    ),
+]
+SplitOption = Annotated[str | None, typer.Option(help="The split that a single source file is.", show_default="train")]
+ToOption = Annotated[str | None, typer.Option("--to", help="Folder to publish to.", show_default=False)]
+
+
+def project(directory: Path | None, workspace: Path | None) -> Project:
+    return open_project(directory or ".", workspace=workspace)
+
+
+def kinds_of(text: str | None) -> list[str] | None:
+    return [kind.strip() for kind in text.split(",") if kind.strip()] if text else None
+
+
+def concurrency_of(text: str) -> int | None:
+    """`auto` or a number.
+
+    Raises:
+        Mistake: neither.
+    """
+    from teacherlm.core.errors import Mistake
+
+    if text == "auto":
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise Mistake(f'is "{text}"', "give a number of 1 or more, or auto", "--concurrency")
+    return int(text)

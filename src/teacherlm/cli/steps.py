@@ -1,0 +1,108 @@
+"""What the commands that make have in common: one step for one dataset, its row, its notes and its failures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from teacherlm.api.augment import Augmented
+from teacherlm.api.project import Project
+from teacherlm.cli import show
+from teacherlm.cli.output import INTERRUPTED, Outcome, err
+from teacherlm.cli.progress import augment_line, duration
+from teacherlm.core.errors import GateFailed, Mistakes, Problem, RemoteFailed, TeacherlmError
+
+
+def check_declared(opened: Project, names: Sequence[str]) -> None:
+    """All mistakes of all recipes at once, before anything is run."""
+    problems: list[Problem] = []
+    try:
+        _ = opened.catalog
+    except Mistakes as error:
+        problems += error.problems
+    for name in names:
+        try:
+            opened.recipe(name)
+        except TeacherlmError as error:
+            problems += error.problems
+    if problems:
+        raise Mistakes(problems)
+
+
+def build_dataset(
+    opened: Project, name: str, outcome: Outcome, source: Path | None, split: str | None, force: bool
+) -> None:
+    made = opened.build(name, source=source, split=split, force=force, tell=outcome.note)
+    if made.skipped:
+        outcome.note(f"{name}: splits that the recipe does not declare were left: {', '.join(made.skipped)}")
+    if made.absent:
+        outcome.note(f"{name}: declared splits that are not there: {', '.join(made.absent)}")
+    outcome.rows.append(asdict(made) | {"samples": made.samples, "rejected": made.rejected})
+
+
+def augment_dataset(
+    opened: Project,
+    name: str,
+    outcome: Outcome,
+    teacher: str | None,
+    kinds: list[str] | None,
+    limit: int | None,
+    repeats: int,
+    concurrency: int | None,
+) -> Augmented:
+    with augment_line() as line:
+        state = opened.augment(
+            name,
+            teacher=teacher,
+            kinds=kinds,
+            limit=limit,
+            repeats=repeats,
+            concurrency=concurrency,
+            watch=line,
+            tell=outcome.note,
+        )
+    outcome.rows.append(state.to_row())
+    tally = state.tally
+    if state.stopped_by:
+        outcome.codes.add(INTERRUPTED)
+        left = state.planned - state.done
+        err.print(
+            f"stopped: {state.done:,} of {state.planned:,} texts are in the ledger, {left:,} are left. "
+            f"Run the same command again to go on.",
+            markup=False,
+        )
+    elif tally.exhausted:
+        outcome.fail(
+            RemoteFailed(
+                f"{name}: the teacher failed {tally.exhausted:,} calls at every attempt",
+                "look at the server and run the same command again: these alone are asked again",
+            )
+        )
+    else:
+        outcome.note(
+            f"{name}: {tally.settled:,} texts asked in {duration(state.seconds)}, {state.already:,} were there already"
+        )
+    return state
+
+
+def check_dataset(opened: Project, name: str, outcome: Outcome) -> None:
+    report = opened.check(name)
+    row = show.report_row(report)
+    outcome.rows.append(row)
+    failed = [gate for gate in report.gates if not gate.passed]
+    if failed:
+        found = ", ".join(f"{gate.name} (found {gate.value:.3g}, limit {gate.limit:.3g})" for gate in failed)
+        outcome.fail(
+            GateFailed(f"{name}: gates fail: {found}", "; ".join(dict.fromkeys(gate.remedy for gate in failed)))
+        )
+
+
+def publish_datasets(opened: Project, names: Sequence[str], to: str, outcome: Outcome) -> dict[str, Any]:
+    published = opened.publish(*names, to=to)
+    return {"folder": str(to), **asdict(published)}
+
+
+def counts_of(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("asked", "accepted", "rejected", "truncated", "failed", "passed")}

@@ -1,0 +1,203 @@
+"""The content of a publication: every file it consists of, computed apart from the place where it is put."""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from teacherlm.core.errors import GateFailed
+from teacherlm.core.keys import text_digest
+from teacherlm.hub import card, manifest
+from teacherlm.hub.gates import SecretScan, hold
+from teacherlm.hub.manifest import Counts, Entry, Licence, Manifest, Rule, Split, Teacher
+from teacherlm.hub.publication import Publication, first_of, rows_of
+from teacherlm.hub.shards import write_split
+from teacherlm.schemas.records import KINDS
+
+README = "README.md"
+_REASONS = 3
+"""Reasons against a kind's rationales that the card names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """What a published place is to hold."""
+
+    manifest: Manifest
+    datasets: tuple[str, ...]
+    """Those published now; others of the manifest were there before and stay."""
+    written: tuple[str, ...]
+    """Files staged now, in the order in which to put them: README.md and the manifest last."""
+    stale: tuple[str, ...]
+    """Files of the place as it was before that no dataset has any more."""
+
+
+def compose(publications: Sequence[Publication], staging: Path, before: Manifest, *, at: str | None = None) -> Content:
+    """Write all files of the publications below `staging`, as they will lie in the published place.
+
+    Args:
+        before: what the place holds now; its other datasets stay.
+        at: where the place will be found, for the card's examples.
+
+    Raises:
+        Refused: a gate forbids it, or the rows hold a secret.
+        MachineFailed: a part is damaged; the disk is full.
+    """
+    hold(publications)
+    # A dataset that is published again gives up its old files before shared ones are placed.
+    entries = {name: entry for name, entry in before.datasets.items() if name not in {p.dataset for p in publications}}
+    for publication in publications:
+        splits = _write_data(publication, staging)
+        texts = _placed(publication.files, entries.values())
+        for path, text in texts.items():
+            (staging / path).parent.mkdir(parents=True, exist_ok=True)
+            (staging / path).write_text(text, encoding="utf-8")
+        digests = {path: text_digest(text) for path, text in sorted(texts.items())}
+        entries[publication.dataset] = _entry(publication, splits, digests)
+    after = Manifest(datasets=dict(sorted(entries.items())))
+    (staging / README).write_text(card.render(after, at=at), encoding="utf-8")
+    (staging / manifest.NAME).write_bytes(after.dump())
+    names = tuple(publication.dataset for publication in publications)
+    paths = {path for name in names for path in after.datasets[name].paths()}
+    return Content(
+        manifest=after,
+        datasets=names,
+        written=(*sorted(paths), README, manifest.NAME),
+        stale=tuple(sorted(before.paths() - after.paths())),
+    )
+
+
+def _write_data(publication: Publication, staging: Path) -> dict[str, Split]:
+    name = publication.dataset
+    scan = SecretScan(name)
+    splits = {
+        split: write_split(
+            parts, staging, name, split, columns=publication.columns, alone=publication.alone, look=scan.look
+        )
+        for split, parts in publication.splits.items()
+    }
+    scan.hold()
+    if not any(split.rows for split in splits.values()):
+        raise GateFailed("there are no rows to publish", f"run `teacherlm build {name}` and look at its report", name)
+    return splits
+
+
+def _placed(files: Mapping[str, str], others: Iterable[Entry]) -> dict[str, str]:
+    """Paths for a dataset's declarations beside those of the others.
+
+    Two datasets that were made with different versions of one rule both keep theirs: the later goes beside the first.
+    """
+    taken = {path: sha256 for entry in others for path, sha256 in entry.files.items()}
+    placed = {}
+    for path, text in files.items():
+        sha256 = text_digest(text)
+        if taken.get(path, sha256) != sha256:
+            pure = PurePosixPath(path)
+            path = str(pure.with_name(f"{pure.stem}-{sha256[:8]}{pure.suffix}"))
+        placed[path] = text
+    return placed
+
+
+def _entry(publication: Publication, splits: dict[str, Split], files: dict[str, str]) -> Entry:
+    checked = publication.licence_checked
+    report = publication.report
+    costs = report.get("costs")
+    return Entry(
+        title=publication.title,
+        about=publication.about,
+        task=publication.task,
+        licence=Licence(
+            license=publication.license,
+            redistribution=publication.redistribution,
+            checked=f"{checked.by}, {_day(checked.on)}: {checked.basis}" if checked else None,
+        ),
+        citation=publication.citation.strip(),
+        languages=tuple(publication.languages),
+        source=publication.source,
+        rationales_only=publication.alone,
+        splits=splits,
+        features=_features(publication),
+        columns=publication.columns.markdown(),
+        counts=_counts(publication.dataset, report),
+        rules=tuple(
+            Rule(
+                rule=str(first_of(row, "rule", "id", "name") or ""),
+                severity=str(row.get("severity") or ""),
+                findings=_number(row, "hits", "findings", "count"),
+                reason=str(row.get("reason") or ""),
+            )
+            for row in rows_of(report, "rules")
+        ),
+        costs={
+            str(what): value
+            for what, value in (costs.items() if isinstance(costs, Mapping) else ())
+            if isinstance(value, int | float) and not isinstance(value, bool)
+        },
+        teachers=tuple(
+            Teacher(model=str(teacher.get("model") or "unnamed"), revision=teacher.get("revision"))
+            for teacher in publication.teachers
+        ),
+        files=files,
+    )
+
+
+def _features(publication: Publication) -> list[dict[str, Any]]:
+    from datasets import DatasetInfo
+    from datasets.info import DatasetInfosDict
+    from huggingface_hub import DatasetCardData
+
+    data = DatasetCardData()
+    DatasetInfosDict({"default": DatasetInfo(features=publication.columns.features())}).to_dataset_card_data(data)
+    features: list[dict[str, Any]] = data["dataset_info"]["features"]
+    return features
+
+
+def _counts(dataset: str, report: Mapping[str, Any]) -> tuple[Counts, ...]:
+    """The report's counts by kind; rows by split are added up."""
+    rows = [row for row in rows_of(report, "counts") if row.get("dataset", dataset) == dataset]
+    kinds = sorted({str(row["kind"]) for row in rows if row.get("kind")}, key=lambda kind: (*KINDS, kind).index(kind))
+    counts = []
+    for kind in kinds:
+        of_kind = [row for row in rows if row.get("kind") == kind]
+        reasons: Counter[str] = Counter()
+        for row in of_kind:
+            reasons.update(_reasons(row.get("reasons")))
+        numbers = {
+            column: sum(int(row[column]) for row in of_kind if row.get(column) is not None)
+            if any(row.get(column) is not None for row in of_kind)
+            else None
+            for column in ("asked", "accepted", "rejected", "truncated", "failed")
+        }
+        top = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))[:_REASONS]
+        counts.append(Counts(kind=kind, reasons=tuple(top), **numbers))
+    return tuple(counts)
+
+
+def _reasons(value: Any) -> dict[str, int]:
+    """Reasons with their number: a mapping, rows of reason and count, or pairs."""
+    if isinstance(value, Mapping):
+        return {str(reason): int(count) for reason, count in value.items() if isinstance(count, int)}
+    found: dict[str, int] = {}
+    for row in value if isinstance(value, Sequence) and not isinstance(value, str) else ():
+        if isinstance(row, Mapping):
+            reason, count = first_of(row, "reason", "rule", "name"), _number(row, "count", "n")
+        elif isinstance(row, Sequence) and not isinstance(row, str) and len(row) == 2:
+            reason, count = row
+        else:
+            continue
+        if reason is not None and isinstance(count, int):
+            found[str(reason)] = found.get(str(reason), 0) + count
+    return found
+
+
+def _number(row: Mapping[str, Any], *keys: str) -> int | None:
+    value = first_of(row, *keys)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _day(on: str | datetime.date) -> str:
+    return on.isoformat() if isinstance(on, datetime.date) else on

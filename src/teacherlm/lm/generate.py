@@ -1,0 +1,283 @@
+"""Batched generation with a loop of our own over the KV cache.
+
+`transformers.generate` has one set of parameters and one random state per batch, and gives nothing back before the
+whole batch has ended. Here every row has its own parameters and seed, rows join a running batch and leave it the moment
+they are finished.
+
+The batch is padded on the left: columns of keys, values and mask are aligned at the newest token. A row that joins is
+padded to the others' length, a row that leaves is cut out, and columns that only padding is left in are dropped.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+from transformers import DynamicCache
+
+from teacherlm.lm.load import LoadedModel
+from teacherlm.lm.sampling import GREEDY, Chooser, Sampling, choose
+from teacherlm.lm.tokens import Tokens
+
+FinishReason = Literal["length", "eos_token", "stop_sequence"]
+
+_TAIL = 300
+"""Characters of a row's text that are searched for its stop strings; longer stop strings widen it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What one row is asked for."""
+
+    prompt_ids: tuple[int, ...]
+    """At least one token."""
+    max_new_tokens: int
+    """At least 1; with the prompt at most the model's window."""
+    sampling: Sampling = GREEDY
+    stop: tuple[str, ...] = ()
+    """The row ends after the token with which its text ends with one of these; they stay in the text."""
+    top_tokens: int = 0
+    """How many of the likeliest tokens are reported beside each chosen one."""
+    prompt_logprobs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token, of the answer or of the prompt."""
+
+    id: int
+    text: str
+    """Whole characters only: "" while one is incomplete."""
+    logprob: float | None
+    """Natural logarithm; None for the first token of a prompt."""
+    special: bool
+    top: tuple[Token, ...] = ()
+
+
+class Row:
+    """One request on its way: what it has said so far, and why it ended."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.tokens: list[Token] = []
+        self.prompt: list[Token] = []
+        """Filled if `prompt_logprobs` was asked."""
+        self.finish_reason: FinishReason | None = None
+        self._pieces: list[str] = []
+        self._tail = ""
+
+    @property
+    def text(self) -> str:
+        """The answer, without control tokens."""
+        return "".join(self._pieces)
+
+    @property
+    def finished(self) -> bool:
+        return self.finish_reason is not None
+
+    @property
+    def length(self) -> int:
+        """Tokens of the row that the cache holds: all but the newest."""
+        return len(self.request.prompt_ids) + len(self.tokens) - 1
+
+    def add(self, token: Token, ends: frozenset[int]) -> None:
+        """Take the next token and see whether the row ends with it. Source for the order of checks: TGI."""
+        self.tokens.append(token)
+        if not token.special:
+            self._pieces.append(token.text)
+        if len(self.tokens) >= self.request.max_new_tokens:
+            self.finish_reason = "length"
+        elif token.id in ends:
+            self.finish_reason = "eos_token"
+        elif self.request.stop:
+            self._tail = (self._tail + token.text)[-max(_TAIL, *map(len, self.request.stop)) :]
+            if token.text and self._tail.endswith(self.request.stop):
+                self.finish_reason = "stop_sequence"
+
+
+class Batch:
+    """The rows that are being generated. Not for use by several threads at once."""
+
+    def __init__(self, loaded: LoadedModel, tokens: Tokens | None = None) -> None:
+        self.loaded = loaded
+        self.tokens = tokens or Tokens(loaded.tokenizer)
+        self.rows: list[Row] = []
+        self._choosers: list[Chooser] = []
+        self._streams: list[Any] = []
+        self._cache: DynamicCache | None = None
+        self._mask = torch.zeros(0, 0, dtype=torch.long, device=loaded.device)
+        """Shape (rows, columns): 1 where the cache holds a token of the row, 0 where it is padding."""
+        # ALiBi models take positions from the mask; learned and rotary ones must be told.
+        self._positions = "position_ids" in inspect.signature(loaded.model.forward).parameters
+
+    @torch.inference_mode()
+    def join(self, rows: Sequence[Row]) -> None:
+        """Read the prompts of new rows, choose their first tokens, and add those which go on.
+
+        If the model raises, the rows that were already running are untouched.
+        """
+        prompts = [row.request.prompt_ids for row in rows]
+        width = max(map(len, prompts))
+        device = self.loaded.device
+        ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=device)
+        mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)
+        cache = DynamicCache()
+        everywhere = any(row.request.prompt_logprobs for row in rows)
+        logits = self._forward(ids, mask, cache, keep=0 if everywhere else 1)
+        if everywhere:
+            self._read_prompts(rows, logits)
+        choosers = [Chooser(row.request.sampling, row.request.prompt_ids) for row in rows]
+        streams = [self.tokens.stream(row.request.prompt_ids) for row in rows]
+        self._take(rows, choosers, streams, logits[:, -1])
+        going = [index for index, row in enumerate(rows) if not row.finished]
+        if not going:
+            return
+        if len(going) < len(rows):
+            cache.batch_select_indices(torch.tensor(going, device=device))
+            mask = mask[going]
+        self._merge(cache, mask)
+        for index in going:
+            self.rows.append(rows[index])
+            self._choosers.append(choosers[index])
+            self._streams.append(streams[index])
+        self._trim()
+
+    @torch.inference_mode()
+    def step(self) -> list[Row]:
+        """One more token for every row. Returns all rows that moved; those which finished have left the batch."""
+        if not self.rows:
+            return []
+        device = self.loaded.device
+        moved = self.rows
+        newest = torch.tensor([[row.tokens[-1].id] for row in moved], device=device)
+        mask = pad(self._mask, (0, 1), value=1)
+        logits = self._forward(newest, mask, self._cache, keep=1)
+        self._mask = mask
+        self._take(moved, self._choosers, self._streams, logits[:, -1])
+        self._keep([index for index, row in enumerate(moved) if not row.finished])
+        return moved
+
+    @torch.inference_mode()
+    def leave(self, rows: Sequence[Row]) -> None:
+        """Drop rows that nobody waits for any more; unknown rows are ignored."""
+        gone = {id(row) for row in rows}
+        self._keep([index for index, row in enumerate(self.rows) if id(row) not in gone])
+
+    def clear(self) -> list[Row]:
+        """Forget everything, as after a failure of the model. Returns the rows that were running."""
+        rows, self.rows, self._choosers, self._streams = self.rows, [], [], []
+        self._cache = None
+        self._mask = self._mask.new_zeros(0, 0)
+        return rows
+
+    def _forward(self, ids: Tensor, mask: Tensor, cache: DynamicCache | None, keep: int) -> Tensor:
+        """Logits, shape (rows, kept positions, vocabulary)."""
+        extra: dict[str, Any] = {}
+        if self._positions:
+            extra["position_ids"] = (mask.cumsum(dim=-1) - 1).clamp_(min=0)[:, -ids.shape[1] :]
+        output = self.loaded.model(
+            input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, logits_to_keep=keep, **extra
+        )
+        return output.logits  # type: ignore[no-any-return]
+
+    def _take(self, rows: Sequence[Row], choosers: list[Chooser], streams: list[Any], logits: Tensor) -> None:
+        """Choose a token for each row and hand it over."""
+        chosen, logprobs = choose(logits, choosers)
+        index = torch.tensor(chosen, device=logprobs.device)[:, None]
+        values: list[float] = logprobs.gather(1, index)[:, 0].tolist()
+        special, ends = self.tokens.special, self.loaded.eos_ids
+        for position, (row, stream) in enumerate(zip(rows, streams, strict=True)):
+            token = chosen[position]
+            control = token in special or token in ends
+            text = self.tokens.decode([token]) if control else stream.push(token)
+            top = self._top(logprobs[position], row.request.top_tokens) if row.request.top_tokens else ()
+            row.add(Token(token, text, values[position], control, top), ends)
+
+    def _top(self, logprobs: Tensor, count: int) -> tuple[Token, ...]:
+        best = torch.topk(logprobs, min(count, logprobs.shape[-1]))
+        return tuple(
+            Token(token, self.tokens.decode([token]), value, token in self.tokens.special)
+            for token, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        )
+
+    def _read_prompts(self, rows: Sequence[Row], logits: Tensor) -> None:
+        """Log-probabilities of the prompts' own tokens, for the rows that ask. `logits`: all positions, left-padded."""
+        for index, row in enumerate(rows):
+            if not row.request.prompt_logprobs:
+                continue
+            prompt = row.request.prompt_ids
+            before = logits[index, -len(prompt) : -1].float().log_softmax(dim=-1)
+            following = torch.tensor(prompt[1:], device=logits.device, dtype=torch.long)[:, None]
+            values: list[float | None] = [None, *before.gather(1, following)[:, 0].tolist()]
+            row.prompt = [
+                Token(token, self.tokens.decode([token]), value, token in self.tokens.special)
+                for token, value in zip(prompt, values, strict=True)
+            ]
+
+    def _merge(self, cache: DynamicCache, mask: Tensor) -> None:
+        """Put new rows below the running ones; the shorter side is padded on the left."""
+        if self._cache is None or not self.rows:
+            self._cache, self._mask = cache, mask
+            return
+        width = max(self._mask.shape[1], mask.shape[1])
+        old, new = width - self._mask.shape[1], width - mask.shape[1]
+        self._mask = torch.cat([pad(self._mask, (old, 0)), pad(mask, (new, 0))])
+        for mine, other in zip(_layers(self._cache), _layers(cache), strict=True):
+            mine.keys = torch.cat([pad(mine.keys, (0, 0, old, 0)), pad(other.keys, (0, 0, new, 0))])
+            mine.values = torch.cat([pad(mine.values, (0, 0, old, 0)), pad(other.values, (0, 0, new, 0))])
+
+    def _keep(self, indices: list[int]) -> None:
+        """Cut all other rows out of the batch."""
+        if len(indices) == len(self.rows):
+            return
+        if not indices:
+            self.clear()
+            return
+        self.rows = [self.rows[index] for index in indices]
+        self._choosers = [self._choosers[index] for index in indices]
+        self._streams = [self._streams[index] for index in indices]
+        self._mask = self._mask[indices]
+        if self._cache is not None:
+            self._cache.batch_select_indices(torch.tensor(indices, device=self._mask.device))
+        self._trim()
+
+    def _trim(self) -> None:
+        """Drop the columns on the left that are padding in every row."""
+        empty = self._mask.shape[1] - max(row.length for row in self.rows)
+        if empty > 0 and self._cache is not None:
+            self._mask = self._mask[:, empty:]
+            for layer in _layers(self._cache):
+                layer.keys, layer.values = layer.keys[:, :, empty:], layer.values[:, :, empty:]
+
+
+def _layers(cache: DynamicCache) -> list[Any]:
+    """The cache's layers; keys and values have the shape (rows, heads, columns, width of a head)."""
+    return list(cache.layers)
+
+
+def generate(loaded: LoadedModel, requests: Sequence[Request], *, batch_size: int = 32) -> Iterator[tuple[int, Row]]:
+    """Generate for many requests without a server.
+
+    Args:
+        loaded: the model.
+        requests: what is asked; rows follow each other in a running batch.
+        batch_size: rows at once.
+
+    Yields:
+        `(position in requests, row)` as each row finishes: short ones first.
+    """
+    batch = Batch(loaded)
+    rows = [Row(request) for request in requests]
+    places = {id(row): index for index, row in enumerate(rows)}
+    waiting = rows[::-1]
+    while waiting or batch.rows:
+        joining = [waiting.pop() for _ in range(min(len(waiting), batch_size - len(batch.rows)))]
+        if joining:
+            batch.join(joining)
+        for row in [row for row in joining if row.finished] + [row for row in batch.step() if row.finished]:
+            yield places[id(row)], row

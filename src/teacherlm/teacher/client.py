@@ -1,0 +1,198 @@
+"""One teacher: a server that answers prompts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.exceptions import ConnectError, ConnectTimeoutError, PyreqwestError
+
+from teacherlm.core.errors import Mistake
+from teacherlm.teacher.errors import TeacherAway, TeacherBusy, TeacherFault, TeacherLost
+from teacherlm.teacher.tgi import (
+    Completion,
+    Info,
+    Prompt,
+    path_for,
+    read_completion,
+    read_error,
+    read_info,
+    request_body,
+)
+
+TOKEN = "TEACHERLM_TEACHER_TOKEN"  # noqa: S105 - the variable's name
+"""Environment variable with the server's key."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeout:
+    """One limit for each kind of wait, in seconds."""
+
+    connect_s: float = 5.0
+    read_s: float = 300.0
+    """Longest silence of a server that works on an answer."""
+    patience_s: float = 120.0
+    """How long a teacher may fail everything, or be away, before the run stops."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retry:
+    """When a failed attempt is made again."""
+
+    attempts: int = 6
+    """Attempts that may fail before the row is marked failed. Refusals for lack of room do not count."""
+    first_s: float = 0.25
+    longest_s: float = 10.0
+
+    def delay(self, failures: int) -> float:
+        """Seconds to wait after so many failures: doubled each time, anywhere between half and whole.
+
+        Jitter keeps clients that failed together from coming back together.
+        """
+        whole: float = min(self.longest_s, self.first_s * 2 ** (failures - 1))
+        return whole * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+
+
+class Teacher:
+    """A client of one text-generation-inference server.
+
+    >>> async with Teacher("http://127.0.0.1:8080") as teacher:  # doctest: +SKIP
+    ...     answer = await teacher.ask("Q: Why does iron rust? A:", {"max_new_tokens": 64})
+    """
+
+    def __init__(
+        self, url: str, *, timeout: Timeout | None = None, retry: Retry | None = None, token: str | None = None
+    ) -> None:
+        self.url = _checked(url)
+        self.timeout = timeout or Timeout()
+        self.retry = retry or Retry()
+        self._token = token if token is not None else os.environ.get(TOKEN)
+        self._client: Client | None = None
+        self._info: Info | None = None
+
+    def __repr__(self) -> str:
+        return f"Teacher({self.url!r}{', token=***' if self._token else ''})"
+
+    async def __aenter__(self) -> Self:
+        headers = {"Content-Type": "application/json"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        self._client = (
+            ClientBuilder()
+            .default_headers(headers)
+            .user_agent("teacherlm")
+            .error_for_status(False)
+            .connect_timeout(timedelta(seconds=self.timeout.connect_s))
+            .read_timeout(timedelta(seconds=self.timeout.read_s))
+            .tcp_nodelay(True)
+            .build()
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    async def info(self) -> Info:
+        """What the server says of itself; asked once.
+
+        Raises:
+            TeacherLost: nothing listens there, or it is no TGI server.
+        """
+        if self._info is None:
+            try:
+                response = await self._open.get(self.url + "/info").build().send()
+                self._info = read_info(self.url, response.status, bytes(await response.bytes()))
+            except PyreqwestError as error:
+                raise TeacherLost(
+                    f"no teacher answers at {self.url} ({_cause(error)})",
+                    "start the server, or check the URL: --teacher http://HOST:PORT",
+                ) from None
+        return self._info
+
+    async def healthy(self) -> bool:
+        """Whether the server answers and says that it is well."""
+        try:
+            response = await self._open.get(self.url + "/health").build().send()
+        except PyreqwestError:
+            return False
+        return response.status == 200
+
+    async def once(self, prompt: Prompt, parameters: Mapping[str, Any], stops: Sequence[str] = ()) -> Completion:
+        """Send one request, once.
+
+        Raises:
+            TeacherError: of the kind that says whether to ask again.
+            TeacherLost: never ask this server again.
+        """
+        request = (
+            self._open.post(self.url + path_for(prompt)).body_bytes(request_body(prompt, parameters, stops)).build()
+        )
+        try:
+            response = await request.send()
+            body = await response.bytes()
+        except (ConnectError, ConnectTimeoutError) as error:
+            raise TeacherAway(f"no connection ({_cause(error)})") from None
+        except PyreqwestError as error:
+            raise TeacherFault(_cause(error)) from None
+        if response.status != 200:
+            raise read_error(response.status, bytes(body))
+        return read_completion(prompt, bytes(body), response.get_header("x-prompt-tokens"))
+
+    async def ask(self, prompt: Prompt, parameters: Mapping[str, Any], stops: Sequence[str] = ()) -> Completion:
+        """Send one request until it is answered.
+
+        Raises:
+            TeacherRefused: the server will never answer this prompt.
+            TeacherFault: every attempt failed.
+            TeacherLost: the teacher cannot be used, or was busy or away for longer than our patience.
+        """
+        failures, waits = 0, 0
+        started = asyncio.get_running_loop().time()
+        while True:
+            try:
+                return await self.once(prompt, parameters, stops)
+            except TeacherFault:
+                failures += 1
+                if failures >= self.retry.attempts:
+                    raise
+            except (TeacherBusy, TeacherAway) as error:
+                waits += 1
+                if asyncio.get_running_loop().time() - started > self.timeout.patience_s:
+                    raise TeacherLost(
+                        f"{self.url} is away or busy: {error}", "look at the server and run again"
+                    ) from None
+            await asyncio.sleep(self.retry.delay(failures + waits))
+
+    @property
+    def _open(self) -> Client:
+        if self._client is None:
+            raise RuntimeError("a Teacher is used inside `async with Teacher(url) as teacher:`")
+        return self._client
+
+
+def _checked(url: str) -> str:
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Mistake(f'"{url}" is no URL of a teacher', "write it as http://HOST:PORT", "--teacher")
+    if parts.username or parts.password:
+        raise Mistake("a teacher's URL must not hold a key", f"put the key into ${TOKEN}", "--teacher")
+    return parts.geturl().rstrip("/")
+
+
+def _cause(error: Exception) -> str:
+    """The innermost reason of a transport error; the outer ones repeat the URL."""
+    details = getattr(error, "details", None) or {}
+    causes = [cause["message"] for cause in details.get("causes") or []]
+    return f"{getattr(error, 'message', error)}: {causes[-1]}" if causes else str(getattr(error, "message", error))

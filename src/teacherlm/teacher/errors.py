@@ -1,0 +1,33 @@
+"""What may go wrong with a teacher; the type answers whether the same request may be sent again."""
+
+from __future__ import annotations
+
+from teacherlm.core.errors import RemoteFailed
+
+
+class TeacherError(Exception):
+    """Base of what one request to a teacher may end with."""
+
+
+class TeacherBusy(TeacherError):
+    """The teacher has no room (429, 503): ask again later, and ask less at a time. Never the row's fault."""
+
+
+class TeacherFault(TeacherError):
+    """This attempt failed (5xx, 424, reset, time-out, an answer that cannot be read): ask again a few times."""
+
+
+class TeacherAway(TeacherError):
+    """Nothing listens at the teacher's address: wait for it to come back. Never the row's fault."""
+
+
+class TeacherRefused(TeacherError):
+    """Never ask this prompt again (400, 413, 422). Recorded on the row."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status} {message}".strip())
+        self.status = status
+
+
+class TeacherLost(RemoteFailed):
+    """The teacher cannot be used (any more); the run stops and keeps what was answered."""

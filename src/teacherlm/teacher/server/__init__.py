@@ -1,0 +1,1 @@
+"""The embedded server: TGI's protocol on transformers. Loaded only by who serves (needs the extra `local`)."""

@@ -1,0 +1,168 @@
+"""TGI's wire: requests as bytes, answers and errors as our types. Nothing else knows the protocol's words.
+
+Source: text-generation-inference 3.3, router and OpenAPI description; `reference` behaviour noted where it surprises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from teacherlm.teacher.errors import TeacherBusy, TeacherError, TeacherFault, TeacherLost, TeacherRefused
+
+Prompt = str | list[dict[str, str]]
+"""A text to continue, or the messages of a chat."""
+
+CUT = "length"
+"""The finish reason of an answer that the token limit cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One answer of a teacher."""
+
+    text: str
+    """As the server sent it: a stop string still ends it."""
+    finish_reason: str | None
+    prompt_tokens: int | None
+    generated_tokens: int | None
+
+    @property
+    def is_cut(self) -> bool:
+        return self.finish_reason == CUT
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What a server says of itself; every field but the model may be missing."""
+
+    model: str
+    revision: str | None
+    max_concurrent_requests: int | None = None
+    max_total_tokens: int | None = None
+    max_input_tokens: int | None = None
+
+
+def path_for(prompt: Prompt) -> str:
+    return "/generate" if isinstance(prompt, str) else "/v1/chat/completions"
+
+
+def request_body(prompt: Prompt, parameters: Mapping[str, Any], stops: Sequence[str]) -> bytes:
+    """The body of one request.
+
+    `details` is always asked for: without it nothing says whether the limit cut the text. `do_sample` is always sent:
+    its default depends on whether there are parameters at all.
+    """
+    if isinstance(prompt, str):
+        wire: dict[str, Any] = {"do_sample": False, **parameters, "details": True, "return_full_text": False}
+        if stops:
+            wire["stop"] = list(stops)
+        return orjson.dumps({"inputs": prompt, "parameters": wire})
+    chat: dict[str, Any] = {"model": "tgi", "messages": prompt, "stream": False}
+    chat["max_tokens"] = parameters.get("max_new_tokens")
+    # Chat routes sample unless the temperature is 0.
+    chat["temperature"] = parameters.get("temperature", 1.0) if parameters.get("do_sample") else 0.0
+    chat.update({name: parameters[name] for name in ("top_p", "seed", "frequency_penalty") if name in parameters})
+    if stops:
+        chat["stop"] = list(stops)
+    return orjson.dumps(chat)
+
+
+def read_completion(prompt: Prompt, body: bytes, prompt_tokens: str | None) -> Completion:
+    """Read the body of a 200.
+
+    Args:
+        prompt_tokens: the header `x-prompt-tokens`; `/generate` tells the count nowhere else.
+
+    Raises:
+        TeacherFault: the body is not what the route promises.
+    """
+    try:
+        answer = orjson.loads(body)
+        if isinstance(prompt, str):
+            if isinstance(answer, list):  # `POST /` and some proxies answer with a list of one
+                answer = answer[0]
+            details = answer.get("details") or {}
+            return Completion(
+                _text(answer["generated_text"]),
+                details.get("finish_reason"),
+                int(prompt_tokens) if prompt_tokens and prompt_tokens.isdigit() else None,
+                details.get("generated_tokens"),
+            )
+        choice, usage = answer["choices"][0], answer.get("usage") or {}
+        return Completion(
+            _text(choice["message"]["content"] or ""),
+            choice.get("finish_reason"),
+            usage.get("prompt_tokens"),
+            usage.get("completion_tokens"),
+        )
+    except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError) as error:
+        shown = body[:80].decode(errors="replace")
+        raise TeacherFault(f"the answer cannot be read ({type(error).__name__}): {shown!r}") from None
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("the text is no text")
+    return value
+
+
+def read_error(status: int, body: bytes) -> TeacherError | TeacherLost:
+    """What a status other than 200 means. Bodies may be JSON, text, HTML or empty, by route and proxy."""
+    message = _message(body)
+    if status in (429, 503):
+        return TeacherBusy(f"{status} {message}".strip())
+    if status in (401, 403):
+        return TeacherLost(
+            f"the teacher does not let us in ({status} {message})".replace(" )", ")"),
+            "set $TEACHERLM_TEACHER_TOKEN to the server's key and run again",
+        )
+    if status in (404, 405):
+        return TeacherLost(
+            f"the server has no such route ({status}): it is not text-generation-inference, or its model went away",
+            "check the URL; it is the server's root, such as http://127.0.0.1:8080",
+        )
+    if status in (408, 424) or status >= 500 or status < 400:
+        return TeacherFault(f"{status} {message}".strip())
+    return TeacherRefused(status, message)
+
+
+def _message(body: bytes) -> str:
+    try:
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return " ".join(body[:200].decode(errors="replace").split())
+    if isinstance(parsed, dict):
+        error = parsed.get("error", parsed)
+        if isinstance(error, dict):
+            error = error.get("message", error)
+        kind = parsed.get("error_type")
+        return f"{kind}: {error}"[:500] if kind else str(error)[:500]
+    return str(parsed)[:200]
+
+
+def read_info(url: str, status: int, body: bytes) -> Info:
+    """Read `/info`.
+
+    Raises:
+        TeacherLost: the server is not text-generation-inference.
+    """
+    try:
+        info = orjson.loads(body) if status == 200 else None
+    except orjson.JSONDecodeError:
+        info = None
+    if not isinstance(info, dict) or not isinstance(info.get("model_id"), str):
+        raise TeacherLost(
+            f"{url} answers, but is not text-generation-inference (GET /info: {status})",
+            "give the root URL of a TGI server, or start one: teacherlm serve MODEL",
+        )
+    return Info(
+        info["model_id"],
+        info.get("model_sha"),
+        info.get("max_concurrent_requests"),
+        info.get("max_total_tokens"),
+        info.get("max_input_tokens") or info.get("max_input_length"),
+    )

@@ -1,0 +1,193 @@
+"""What each shipped rule says of texts that it must catch, and of texts that it must leave alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from quality_rows import flags_of, judged, rationale, sample
+from teacherlm.schemas.records import KINDS
+
+GOOD = (
+    "Iron reacts with oxygen and water and forms a reddish oxide. Gold does not react with either. The answer is (B)."
+)
+
+
+def choice(
+    answer: str, *choices: str, question: str = "Which of the options is right here, all in all?"
+) -> dict[str, Any]:
+    return sample(choices=list(choices), answer=answer, answer_index=choices.index(answer), question=question)
+
+
+def free(answer: str, question: str = "How much does Ann pay for all of it, in the end?") -> dict[str, Any]:
+    return sample(choices=[], answer=answer, answer_index=None, question=question)
+
+
+WHY = "We go through it step by step and then conclude. "
+TRUTH = choice("Not true", "True", "Not true")
+LETTERS = choice("blue [sky", "a (red) rose", "blue [sky", "C++ or C*", "nothing")
+
+# A sample, the text after the same few words, and whether it contradicts the gold answer.
+CONTRADICTIONS: list[tuple[dict[str, Any], str, bool]] = [
+    (LETTERS, "The answer is (B).", False),
+    (LETTERS, "The answer is (A).", True),
+    (LETTERS, "The answer is not (A). The sky is blue. The answer is (B).", False),
+    (LETTERS, "The answer is (B). The answer is not (A).", False),
+    (LETTERS, "The answer is not (A).", False),
+    (LETTERS, "(A) is wrong because roses do not fly. (C) is incorrect too.", False),
+    (LETTERS, "(A) is correct.", True),
+    (LETTERS, "One might think the answer is (A), but in fact (B) is correct.", False),
+    (LETTERS, "Some people say the answer is (A). That overlooks the sky.", False),
+    (LETTERS, "A wrong answer is (A).", False),
+    (LETTERS, "If the answer is (A), roses would fly.", False),
+    (LETTERS, "Answer choices: (A) a (red) rose (B) blue [sky.", False),
+    (LETTERS, "The answer is a matter of taste.", False),
+    (LETTERS, "The answer is A dog.", False),
+    (LETTERS, "The answer is C++ or C*.", True),
+    (LETTERS, "The answer is blue [sky.", False),
+    (LETTERS, "The correct option is **C**.", True),
+    (LETTERS, "The correct option is **B**.", False),
+    (LETTERS, "**Answer:** (b) blue [sky", False),
+    (LETTERS, "**Answer:** (d) nothing", True),
+    (LETTERS, "The answer is (A) or (B).", False),
+    (LETTERS, "So the best choice is D, because nothing else fits.", True),
+    (LETTERS, "The answer is (B).\n\nQ: What else is there?\nA: The answer is (A).", False),
+    (LETTERS, "The answer must be something that is far above us.", False),
+    (TRUTH, "The answer is not true.", False),
+    (TRUTH, "The answer is: True", True),
+    (TRUTH, "The answer is true.", True),
+    (choice("True", "True", "Not true"), "The answer is not true.", True),
+    (choice("True", "True", "False"), "So the answer is yes.", False),
+    (choice("True", "True", "False"), "So the answer is no.", True),
+    (choice("12.5", "12", "12.5"), "The answer is 12.5.", False),
+    (choice("12", "12", "12.5"), "The answer is 12.5.", True),
+    (choice("dog", "cat", "dog"), "Thus, the answer is the dog.", False),
+    (choice("dog", "cat", "dog"), "Thus, the answer is a cat.", True),
+    (choice("dog", "cat", "dog"), "Dogs bark and cats do not, so barking points to a dog.", False),
+    (free("1200"), "The answer is $1,200.", False),
+    (free("$1,200"), "The answer is 1200 dollars.", False),
+    (free("12"), "The answer is 10 + 2 = 12.", False),
+    (free("12"), "The answer is 4 x 4 = 16.", True),
+    (free("12"), "The answer is 13.", True),
+    (free("12"), "She pays 13 first, and 12 after the rebate.", False),
+    (free("12"), "The answer is simple.", False),
+    (free("12"), "#### 12", False),
+    (free("12"), "#### 14", True),
+    (free("12"), "So we get \\boxed{12}.", False),
+    (free("0.5"), "The answer is 1/2.", False),
+    (free("3.14159"), "The answer is 3.14.", False),
+    (free("-5"), "The answer is −5.", False),
+    (free("-5"), "The answer is 5.", True),
+    (free("40%"), "The answer is 0.4.", False),
+    (free("1"), "The answer is 100.", True),
+    (free("(B)"), "So the answer is (B).", False),
+    (free("(B)"), "So the answer is (A).", True),
+    (free("no"), "So the answer is yes.", True),
+    (free("no"), "So the answer is false.", False),
+    (free("Paris"), "So the answer is London.", False),
+]
+
+
+@pytest.fixture(scope="module")
+def contradicting() -> list[bool]:
+    return ["contradicts_gold" in broken for broken in flags_of([(of, WHY + text) for of, text, _ in CONTRADICTIONS])]
+
+
+@pytest.mark.parametrize("case", range(len(CONTRADICTIONS)), ids=[case[1] for case in CONTRADICTIONS])
+def test_a_text_contradicts_the_gold_answer_only_where_it_concludes_with_another(
+    contradicting: list[bool], case: int
+) -> None:
+    assert contradicting[case] is CONTRADICTIONS[case][2]
+
+
+def test_naming_a_wrong_answer_is_the_point_of_common_mistakes() -> None:
+    text = "People forget the air and think of the noble metal. The answer is (A)."
+    con = judged([sample()], [rationale(text), rationale(f"Careful! {text}", kind="common_mistakes")])
+    assert con.execute("select kind, rule from findings").fetchall() == [("chain_of_thought", "contradicts_gold")]
+
+
+def test_a_good_text_breaks_no_rule() -> None:
+    con = judged([sample()], [rationale(f"{GOOD} That is {kind}.", kind=kind) for kind in KINDS])
+    assert con.execute("select * from findings").fetchall() == []
+
+
+RUSSIAN = sample(question="Какой металл ржавеет на воздухе?", choices=[], answer="железо", answer_index=None)
+CHINESE = sample(
+    question="哪一种金属长时间接触水和空气以后会慢慢地生锈并且变成红色?", choices=[], answer="铁", answer_index=None
+)
+JAPANESE = "鉄は空気中の酸素と水に触れると、ゆっくりと赤いさびになります。だから答えは鉄です。"
+ENGLISH = "Iron reacts with the oxygen of the air and becomes iron oxide."
+COPIED = "Which metal rusts when it meets water and air for a long time? gold iron."
+LOOP = "So we add one to the number and then we add one to the number. " * 8
+
+OTHER_RULES: list[tuple[str, dict[str, Any], str, bool]] = [
+    ("empty", sample(), "", True),
+    ("empty", sample(), " \n…!! — ", True),
+    ("empty", CHINESE, "铁", False),
+    ("empty", sample(), "7", False),
+    ("too_short", sample(), "Iron rusts.", True),
+    ("too_short", sample(), "", False),
+    ("too_short", sample(), "Because iron rusts in air.", False),
+    ("too_short", CHINESE, "因为铁会生锈。", False),
+    ("too_long", sample(), " ".join(f"word{chr(97 + i % 26)}{i}" for i in range(601)), True),
+    ("too_long", sample(), GOOD, False),
+    ("repeats_itself", sample(), LOOP, True),
+    ("repeats_itself", sample(), "iron " * 60, True),
+    ("repeats_itself", sample(), "The first coin is heads. The second coin is heads. The third coin is tails.", False),
+    ("copies_question", sample(), COPIED, True),
+    ("copies_question", sample(), f"{COPIED} {GOOD}", False),
+    ("wrong_language", sample(), JAPANESE, True),
+    ("wrong_language", sample(), ENGLISH, False),
+    ("wrong_language", RUSSIAN, ENGLISH, True),
+    ("wrong_language", RUSSIAN, "Железо соединяется с кислородом (O2, oxygen) воздуха.", False),
+    ("wrong_language", CHINESE, JAPANESE, False),
+    ("wrong_language", CHINESE, ENGLISH, True),
+    ("wrong_language", free("cheese", "Как по-английски называется сыр, который едят мыши?"), ENGLISH, False),
+    ("wrong_language", free("5", "2 + 3 = ?"), JAPANESE, False),
+    ("runs_on", sample(), f"{GOOD}\n\nQ: Which metal shines?\nA: Gold.", True),
+    ("runs_on", sample(), f"Step 1: Read it.\nQuestion: Which metal rusts?\nStep 2: Answer. {GOOD}", False),
+    ("runs_on", sample(), "The question is: what rusts? Iron does, since oxygen binds to it.", False),
+]
+
+
+@pytest.fixture(scope="module")
+def broken() -> list[list[str]]:
+    return flags_of([(of, text) for _, of, text, _ in OTHER_RULES])
+
+
+@pytest.mark.parametrize("case", range(len(OTHER_RULES)), ids=[f"{case[0]}: {case[2][:40]}" for case in OTHER_RULES])
+def test_a_rule_catches_what_it_is_for(broken: list[list[str]], case: int) -> None:
+    rule, _, _, breaks = OTHER_RULES[case]
+    assert (rule in broken[case]) is breaks
+
+
+def test_the_same_text_for_another_sample_or_kind_is_noted() -> None:
+    rows = [
+        rationale("Iron rusts in moist air.", "d/train/1"),
+        rationale("iron  RUSTS in moist air", "d/train/2"),
+        rationale("Gold does not rust in air.", "d/train/3"),
+        rationale("Gold does not rust in air.", "d/train/3", repeat=1),
+        rationale("Copper turns green in moist air.", "d/train/3", kind="fundamentals"),
+        rationale("Copper turns green in moist air.", "d/train/3", kind="common_mistakes"),
+        rationale("Iron rusts in moist air.", "d/train/4", kind="fundamentals"),
+    ]
+    con = judged([sample(f"d/train/{i}") for i in range(1, 5)], rows)
+    found = con.execute(
+        "select sample_id, kind, severity, reason from findings where rule = 'duplicate_text'"
+    ).fetchall()
+    assert sorted(found) == [
+        ("d/train/1", "chain_of_thought", "warn", "2 samples have this text"),
+        ("d/train/2", "chain_of_thought", "warn", "2 samples have this text"),
+        ("d/train/3", "common_mistakes", "warn", "another kind of the same sample has the same text"),
+        ("d/train/3", "fundamentals", "warn", "another kind of the same sample has the same text"),
+    ]
+    assert con.execute("select distinct verdict from verdicts").fetchall() == [("accepted",)]
+
+
+def test_a_rationale_whose_sample_left_the_build_is_rejected() -> None:
+    con = judged([sample("d/train/1")], [rationale(GOOD), rationale(f"{GOOD} Indeed.", "d/train/gone")])
+    assert con.execute("select sample_id, verdict, flags from verdicts order by 1").fetchall() == [
+        ("d/train/1", "accepted", []),
+        ("d/train/gone", "rejected", ["orphan"]),
+    ]
