@@ -1,5 +1,5 @@
 """`python -m teacherlm`."""
 
-from teacherlm.cli.main import main
+from teacherlm.cli.main import entry
 
-main()
+entry()

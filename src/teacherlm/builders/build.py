@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from teacherlm.builders.mapping import BoundRecipe, check_expressions, connect, failing_expression, mapped_query
-from teacherlm.builders.sources import OpenSource, SourceSplit
-from teacherlm.core.errors import Mistake, Mistakes
+from teacherlm.builders.sources import OpenSource, SourceSplit, unreadable
+from teacherlm.core.errors import Mistakes
 from teacherlm.core.files import disk_failure, read_json, replacing_folder, write_json
 from teacherlm.core.keys import digest
 from teacherlm.schemas.records import SCHEMA_VERSION, record
@@ -132,10 +132,10 @@ def _build_split(
     target = folder / part.split
     target.mkdir()
     staged, rejects = folder / f".{part.split}.staged", folder / f".{part.split}.rejects"
+    part.register(connection)
+    if problems := check_expressions(bound, connection):
+        raise Mistakes(problems)
     try:
-        part.register(connection)
-        if problems := check_expressions(bound, connection):
-            raise Mistakes(problems)
         connection.execute(f"COPY ({mapped_query(bound.recipe, part.split)}) TO '{_sql(staged)}' ({PARQUET})")
     except duckdb.IOException as error:
         raise disk_failure(folder, OSError(_errno(error), str(error))) from error
@@ -189,14 +189,9 @@ def _unreadable(
     import duckdb
 
     try:
-        connection.execute("SELECT count(*) FROM (SELECT * FROM source)")
+        connection.execute("SELECT bit_xor(hash(whole)) FROM source AS whole")
     except duckdb.Error as cause:
-        place = str(part.files[0]) if part.files else bound.name
-        return Mistake(
-            f"cannot be read: {str(cause).splitlines()[0][:300]}",
-            "mend the file, or give another one by --source",
-            place,
-        )
+        return unreadable(part, cause)
     return Mistakes([failing_expression(bound, connection, "source", error)])
 
 

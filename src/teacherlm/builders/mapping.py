@@ -27,6 +27,9 @@ SAMPLE_TYPES = {
     "human_rationale": "VARCHAR",
 }
 
+OURS = "__teacherlm_"
+"""Begins the query's own names beside a source's columns, whatever those are called."""
+
 REASONS = f"""
     CASE
         WHEN coalesce(question, '') = '' THEN 'empty question'
@@ -74,7 +77,7 @@ def mapped_query(recipe: Recipe, split: str, relation: str = "source") -> str:
         "question": f"clean_text(({sample.question}))",
         "choices": f"[clean_text(c) FOR c IN ({sample.choices})]" if sample.choices else "CAST([] AS VARCHAR[])",
         "answer": f"clean_text(({sample.answer}))",
-        "id": f"trim(CAST(({sample.id}) AS VARCHAR))" if sample.id else "NULL",
+        "id": f"trim(as_text(({sample.id})))" if sample.id else "NULL",
         "subject": f"nullif(clean_text(({sample.subject})), '')" if sample.subject else "CAST(NULL AS VARCHAR)",
         "human_rationale": f"nullif(clean_text(({sample.human_rationale})), '')"
         if sample.human_rationale
@@ -85,12 +88,12 @@ def mapped_query(recipe: Recipe, split: str, relation: str = "source") -> str:
     identity = "id" if sample.id else "content_key"
     task, dataset, label = (_quoted(text) for text in (recipe.task, recipe.name, split))
     return f"""
-    WITH numbered AS (SELECT row_number() OVER () AS __row, * FROM {relation}),
+    WITH numbered AS (SELECT row_number() OVER () AS {OURS}row, {OURS}whole AS {OURS}source, * FROM {relation} AS {OURS}whole),
     kept AS (SELECT * FROM numbered {where}),
-    mapped AS (SELECT __row, {mapped}, kept AS __source FROM kept),
+    mapped AS (SELECT {OURS}row, {OURS}source, {mapped} FROM kept),
     keyed AS (
-        SELECT __row AS row, out_question AS question, out_choices AS choices, out_answer AS answer,
-               out_subject AS subject, out_human_rationale AS human_rationale, __source,
+        SELECT {OURS}row AS row, out_question AS question, out_choices AS choices, out_answer AS answer,
+               out_subject AS subject, out_human_rationale AS human_rationale, {OURS}source,
                left(sha256(concat_ws(chr(31), coalesce(out_question, ''),
                     array_to_string(out_choices, chr(30)), coalesce(out_answer, ''))), 16) AS content_key,
                {"out_id" if sample.id else "content_key"} AS id
@@ -100,7 +103,7 @@ def mapped_query(recipe: Recipe, split: str, relation: str = "source") -> str:
            {dataset} AS dataset, {label} AS split, {task} AS task, subject, question, choices, answer,
            CASE WHEN len(choices) > 0 THEN CAST(list_position(choices, answer) - 1 AS BIGINT) END AS answer_index,
            human_rationale, reason, content_key,
-           CASE WHEN reason IS NOT NULL THEN CAST(to_json(__source) AS VARCHAR) END AS source
+           CASE WHEN reason IS NOT NULL THEN CAST(to_json({OURS}source) AS VARCHAR) END AS source
     FROM judged"""
 
 
@@ -145,7 +148,7 @@ def failing_expression(
     for name, expression in reversed(_expressions(recipe)):  # `where` first: all others depend on it
         try:
             connection.execute(
-                f"SELECT count(x) FROM (SELECT ({expression}) AS x FROM {relation} {where if name != 'where' else ''})"
+                f"SELECT bit_xor(hash(x)) FROM (SELECT ({expression}) AS x FROM {relation} {where if name != 'where' else ''})"
             )
         except duckdb.Error as cause:
             edit = "make the expression fit every row, for example with TRY_CAST, or leave such rows out by `where`"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,9 @@ READERS = {
 
 ARROW = ".arrow"
 
+SHARD = re.compile(r"(.+)-\d+-of-\d+")
+"""`train-00000-of-00002`: a part of a split."""
+
 
 @dataclass(frozen=True)
 class SourceSplit:
@@ -41,21 +45,56 @@ class SourceSplit:
     fingerprint: str = ""
 
     def register(self, connection: duckdb.DuckDBPyConnection, name: str = "source") -> None:
-        """Make the rows readable as the view `name`."""
-        if self.dataset is not None:
-            connection.register(name, _arrow_table(self.dataset))
-            return
-        suffix = self.files[0].suffix.lower()
-        if suffix == ARROW:
-            import datasets
+        """Make the rows readable as the view `name`.
 
-            parts = [datasets.Dataset.from_file(str(path)) for path in self.files]
-            connection.register(name, _arrow_table(datasets.concatenate_datasets(parts)))
-            return
-        listed = "[" + ", ".join("'" + str(path).replace("'", "''") + "'" for path in self.files) + "]"
-        connection.execute(
-            f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT * FROM {READERS[suffix].format(files=listed)}"
-        )
+        Raises:
+            Mistake: a file holds nothing, or cannot be read as what its name says.
+        """
+        import duckdb
+
+        connection.execute(f"DROP VIEW IF EXISTS {name}")
+        if empty := next((path for path in self.files if not path.stat().st_size), None):
+            raise Mistake("is an empty file", "write rows to it, or give another one by --source", str(empty))
+        try:
+            if self.dataset is not None or self.files[0].suffix.lower() == ARROW:
+                connection.register(name, _arrow_table(self.dataset or _arrow_files(self.files)))
+            else:
+                relation = _reader(self.files).format(files=_listed(self.files))
+                connection.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM {relation}")
+        except (duckdb.Error, OSError, ValueError) as error:  # Arrow's errors are ValueErrors and OSErrors
+            raise unreadable(self, error) from error
+
+
+def unreadable(part: SourceSplit, error: Exception) -> Mistake:
+    """The rows of a split cannot be read."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    found = next((path for path in part.files if any(str(path) in line for line in lines)), None)
+    place = str(found or (part.files[0] if part.files else part.split))
+    message = re.sub(r"^[A-Z][A-Za-z ]* Error: ", "", " ".join(lines[:2])).replace(f' in file "{place}"', "")
+    return Mistake(f"cannot be read: {message[:300]}", "mend the file, or give another one by --source", place)
+
+
+def _reader(files: Sequence[Path]) -> str:
+    """The table function for files of one kind."""
+    suffix = files[0].suffix.lower()
+    reader = READERS[suffix]
+    if suffix == ".csv":
+        # Where rows differ in length DuckDB finds no delimiter and takes whole lines: told it, it names the odd line.
+        with files[0].open(encoding="utf-8", errors="replace") as file:
+            heading = file.readline()
+        if "," in heading and not any(mark in heading for mark in ";|\t"):
+            reader = reader.replace("sample_size = -1", "sample_size = -1, delim = ',', header = true")
+    return reader
+
+
+def _listed(files: Sequence[Path]) -> str:
+    return "[" + ", ".join("'" + str(path).replace("'", "''") + "'" for path in files) + "]"
+
+
+def _arrow_files(files: Sequence[Path]) -> Any:
+    import datasets
+
+    return datasets.concatenate_datasets([datasets.Dataset.from_file(str(path)) for path in files])
 
 
 @dataclass(frozen=True)
@@ -179,10 +218,8 @@ def _folder_splits(folder: Path) -> dict[str, list[Path]]:
             if files:
                 found.setdefault(path.name, []).extend(files)
         elif _readable(path):
-            stem = path.name[: -len(path.suffix)]
-            name, _, rest = stem.partition("-")
-            sharded = "-of-" in rest
-            found.setdefault(name if sharded else stem, []).append(path)
+            shard = SHARD.fullmatch(path.stem)
+            found.setdefault(shard[1] if shard else path.stem, []).append(path)
     return found
 
 

@@ -54,6 +54,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(_run(given, debug))
 
 
+def entry() -> None:
+    """The installed command: as `main`, and the process ends without tearing the interpreter down.
+
+    Threads of native libraries that still run then can abort a process whose work is done.
+    """
+    try:
+        main()
+    except SystemExit as end:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(end.code if isinstance(end.code, int) else 0)
+
+
 def _run(given: list[str], debug: bool) -> int:
     command = next((argument for argument in given if not argument.startswith("-")), "")
     as_json = any(

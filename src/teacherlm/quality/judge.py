@@ -52,30 +52,35 @@ def judge(con: duckdb.DuckDBPyConnection, rules: Iterable[Rule], metrics_sql: st
         problems += _find(con, rule)
     if problems:
         raise Mistakes(problems)
-    con.execute(
-        f"""
-        create or replace table verdicts as
-        with broken as (
-            select sample_id, kind, repeat, list(rule order by rule) as flags, bool_or(severity = 'reject') as rejects
-            from findings group by all
-        ),
-        judged as (
-            select
-                r.sample_id, r.dataset, r.split, r.kind, r.repeat, r.call_key,
-                case
-                    when r.status = 'failed' then 'failed'
-                    when r.status = 'truncated' then 'truncated'
-                    when b.rejects then 'rejected'
-                    else 'accepted'
-                end as verdict,
-                null as score,
-                coalesce(b.flags, []) as flags
-            from rationales r
-            left join broken b on b.sample_id = r.sample_id and b.kind = r.kind and b.repeat = r.repeat
+    try:
+        con.execute(
+            f"""
+            create or replace table verdicts as
+            with broken as (
+                select
+                    sample_id, kind, repeat,
+                    list(rule order by rule) as flags, bool_or(severity = 'reject') as rejects
+                from findings group by all
+            ),
+            judged as (
+                select
+                    r.sample_id, r.dataset, r.split, r.kind, r.repeat, r.call_key,
+                    case
+                        when r.status = 'failed' then 'failed'
+                        when r.status = 'truncated' then 'truncated'
+                        when b.rejects then 'rejected'
+                        else 'accepted'
+                    end as verdict,
+                    null as score,
+                    coalesce(b.flags, []) as flags
+                from rationales r
+                left join broken b on b.sample_id = r.sample_id and b.kind = r.kind and b.repeat = r.repeat
+            )
+            select {record("verdict").cast_list()} from judged order by sample_id, kind, repeat
+            """
         )
-        select {record("verdict").cast_list()} from judged order by sample_id, kind, repeat
-        """
-    )
+    except duckdb.OperationalError as error:
+        raise _machine(error) from error
 
 
 def augment_view(con: duckdb.DuckDBPyConnection) -> None:
@@ -96,7 +101,9 @@ def augment_view(con: duckdb.DuckDBPyConnection) -> None:
         f"""
         create or replace view augmented as
         with lowest as (
-            select sample_id, kind, min(repeat) as repeat, arg_min(flags, repeat) as flags, arg_min(score, repeat) as score
+            select
+                sample_id, kind, min(repeat) as repeat,
+                arg_min(flags, repeat) as flags, arg_min_null(score, repeat) as score
             from verdicts where verdict = 'accepted' group by sample_id, kind
         ),
         chosen as (

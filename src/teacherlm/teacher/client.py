@@ -32,6 +32,9 @@ TOKEN = "TEACHERLM_TEACHER_TOKEN"  # noqa: S105 - the variable's name
 """Environment variable with the server's key."""
 
 
+SETTLE_S = 0.05
+
+
 @dataclass(frozen=True, kw_only=True)
 class Timeout:
     """One limit for each kind of wait, in seconds."""
@@ -103,6 +106,9 @@ class Teacher:
         if self._client is not None:
             await self._client.close()
             self._client = None
+            # The runtime's thread lets go of the interpreter a moment after `close` returns; a script that ends in that
+            # moment is aborted (pyreqwest 0.15: "PyGILState_Release … finalizing", one exit in about twenty).
+            await asyncio.sleep(SETTLE_S)
 
     async def info(self) -> Info:
         """What the server says of itself; asked once.

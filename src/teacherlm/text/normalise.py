@@ -12,14 +12,16 @@ _EMPTY_LINES = re.compile(r"\n{3,}")
 _ANY = re.compile(r"[ \t\r\n\f\v\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
 
 SQL_MACROS = """
+CREATE OR REPLACE TEMP MACRO as_text(x) AS CASE WHEN typeof(x) = 'JSON' THEN to_json(x) ->> '$' ELSE CAST(x AS VARCHAR) END;
 CREATE OR REPLACE TEMP MACRO clean_text(t) AS trim(
-    regexp_replace(regexp_replace(regexp_replace(CAST(t AS VARCHAR),
+    regexp_replace(regexp_replace(regexp_replace(as_text(t),
         '[ \\t\\r\\f\\v\\x{00a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}]+', ' ', 'g'),
         ' *\\n *', chr(10), 'g'), '\\n{3,}', chr(10) || chr(10), 'g'), chr(32) || chr(10));
 CREATE OR REPLACE TEMP MACRO joined(x) AS
     coalesce(array_to_string(TRY_CAST(to_json(x) AS VARCHAR[]), ' '), to_json(x) ->> '$');
 """
 """What recipes' expressions may use beside DuckDB's own functions: `clean_text(t)` collapses blanks and keeps lines;
+`as_text(x)` is the text of any value, also of one that DuckDB calls JSON since its column holds several types;
 `joined(x)` gives the text of a column that is a list of texts in some copies of a dataset and one text in others."""
 
 
