@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from teacherlm.builders.broken import first_fault
 from teacherlm.core.errors import Mistake, RemoteFailed
 from teacherlm.core.keys import digest, file_digest
 
@@ -67,11 +68,16 @@ class SourceSplit:
 
 def unreadable(part: SourceSplit, error: Exception) -> Mistake:
     """The rows of a split cannot be read."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    found = next((path for path in part.files if any(str(path) in line for line in lines)), None)
-    place = str(found or (part.files[0] if part.files else part.split))
-    message = re.sub(r"^[A-Z][A-Za-z ]* Error: ", "", " ".join(lines[:2])).replace(f' in file "{place}"', "")
-    return Mistake(f"cannot be read: {message[:300]}", "mend the file, or give another one by --source", place)
+    message = str(error).split("LINE 1:")[0]
+    named = next((path for path in part.files if str(path) in message), None)
+    place = str(named or (part.files[0] if part.files else part.split))
+    edit = "mend the file, or give another one by --source"
+    for path in [named] if named else part.files:
+        if fault := first_fault(path):
+            line, column, found = fault
+            return Mistake(found, edit, f"{path}:{line}:{column}")
+    message = re.sub(r"^[A-Z][A-Za-z ]* Error: ", "", " ".join(message.split())) or type(error).__name__
+    return Mistake(f"cannot be read: {message[:300]}", edit, place)
 
 
 def _reader(files: Sequence[Path]) -> str:

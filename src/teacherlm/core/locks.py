@@ -31,16 +31,16 @@ def held(path: Path, what: str) -> Iterator[None]:
             raise MachineFailed(
                 f"{what} is being written by {busy}", "wait for it to end, or stop it, and run again", str(path)
             )
-        with disk_errors(path):
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-        yield
-    finally:
-        # Closing releases the lock. Emptied first, so that a free lock names nobody.
-        with contextlib.suppress(OSError):
-            if _is_mine(descriptor):
+        try:
+            with disk_errors(path):
                 os.ftruncate(descriptor, 0)
-        os.close(descriptor)
+                os.pwrite(descriptor, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, 0)  # a free lock names nobody
+    finally:
+        os.close(descriptor)  # releases the lock
 
 
 def holder(path: Path) -> str | None:
@@ -52,7 +52,7 @@ def holder(path: Path) -> str | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
+        return _name(descriptor)
     finally:
         os.close(descriptor)
     return None
@@ -60,19 +60,16 @@ def holder(path: Path) -> str | None:
 
 def _take(descriptor: int) -> str | None:
     """Take the lock, or say who has it."""
-    busy = ""
-    for _ in range(20):
+    for _ in range(10):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            # A holder without a name has just come, or is only `holder()` looking: ask again.
-            if busy := os.pread(descriptor, 200, 0).decode(errors="replace").strip():
-                return busy
+            # Perhaps only `holder()` is looking, and the name that stands there is a killed process's: ask again.
             time.sleep(0.01)
         else:
             return None
-    return "another process"
+    return _name(descriptor)
 
 
-def _is_mine(descriptor: int) -> bool:
-    return os.pread(descriptor, 200, 0).startswith(f"pid {os.getpid()} on ".encode())
+def _name(descriptor: int) -> str:
+    return os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 import yaml
 
+from teacherlm.hub import tables
 from teacherlm.hub.manifest import NAME, Entry, Manifest
 
 _LICENCES = """
@@ -76,16 +77,16 @@ def render(manifest: Manifest, *, at: str | None = None) -> str:
         rows=sum(entry.rows for entry in entries.values()),
         explained=sum(entry.explained for entry in entries.values()),
         alone=[name for name, entry in entries.items() if entry.rationales_only],
-        ticked=_ticked,
+        ticked=tables.ticked,
         empty=[f"`{name}`/`{split}`" for name, e in entries.items() for split in e.splits if split not in e.loadable],
-        datasets=_datasets_table(entries),
-        licences=_licences_table(entries),
-        counts=_counts_table(entries),
-        rules=_rules_table(entries),
-        costs=_costs_table(entries),
-        teachers=_teachers_table(entries),
-        columns=_columns_tables(entries),
-        files=_files_table(entries),
+        datasets=tables.datasets_table(entries),
+        licences=tables.licences_table(entries),
+        counts=tables.counts_table(entries),
+        rules=tables.rules_table(entries),
+        costs=tables.costs_table(entries),
+        teachers=tables.teachers_table(entries),
+        columns=tables.columns_tables(entries),
+        files=tables.files_list(entries),
         bibtex=bibtex,
         links=links,
         manifest=NAME,
@@ -162,95 +163,6 @@ def _title(entries: Mapping[str, Entry]) -> str:
     return " and ".join([", ".join(titles[:-1]), titles[-1]] if len(titles) > 1 else titles) + ", explained"
 
 
-def _datasets_table(entries: Mapping[str, Entry]) -> str:
-    rows = [
-        (
-            f"`{name}`",
-            entry.title,
-            entry.task.replace("_", " "),
-            ", ".join(f"{split} {facts.rows:,}" for split, facts in entry.splits.items()),
-            _share(entry.explained, entry.rows),
-            entry.licence.license,
-            _source(entry.source),
-        )
-        for name, entry in entries.items()
-    ]
-    return table(("dataset", "title", "task", "samples", "explained>", "licence", "source"), rows)
-
-
-def _licences_table(entries: Mapping[str, Entry]) -> str:
-    rows = [
-        (
-            f"`{name}`",
-            entry.licence.license,
-            entry.licence.redistribution,
-            "rationales alone" if entry.rationales_only else "samples and rationales",
-            entry.licence.checked or "",
-        )
-        for name, entry in entries.items()
-    ]
-    return table(("dataset", "licence of the source", "passing it on", "published here", "checked by"), rows)
-
-
-def _counts_table(entries: Mapping[str, Entry]) -> str:
-    header = ("dataset", "kind", "asked>", "accepted>", "rejected>", "truncated>", "failed>", "most frequent reasons")
-    rows = [
-        (
-            f"`{name}`",
-            f"`{counts.kind}`",
-            *map(_count, (counts.asked, counts.accepted, counts.rejected, counts.truncated, counts.failed)),
-            "; ".join(f"{reason} ({number:,})" for reason, number in counts.reasons),
-        )
-        for name, entry in entries.items()
-        for counts in entry.counts
-    ]
-    return table(header, rows)
-
-
-def _rules_table(entries: Mapping[str, Entry]) -> str:
-    rows = [
-        (f"`{name}`", f"`{rule.rule}`", rule.severity, _count(rule.findings), rule.reason)
-        for name, entry in entries.items()
-        for rule in entry.rules
-    ]
-    return table(("dataset", "rule", "severity", "found>", "what it finds"), rows)
-
-
-def _costs_table(entries: Mapping[str, Entry]) -> str:
-    rows = [
-        (f"`{name}`", what.replace("_", " "), f"{value:,.2f}".removesuffix(".00"))
-        for name, entry in entries.items()
-        for what, value in entry.costs.items()
-    ]
-    return table(("dataset", "cost", "amount>"), rows)
-
-
-def _teachers_table(entries: Mapping[str, Entry]) -> str:
-    rows = [
-        (f"`{name}`", f"`{teacher.model}`", f"`{teacher.revision}`" if teacher.revision else "")
-        for name, entry in entries.items()
-        for teacher in entry.teachers
-    ]
-    return table(("dataset", "model", "revision"), rows)
-
-
-def _columns_tables(entries: Mapping[str, Entry]) -> list[tuple[str, str]]:
-    """The tables of columns, each with the datasets that it holds for."""
-    holders: dict[str, list[str]] = {}
-    for name, entry in entries.items():
-        holders.setdefault(entry.columns, []).append(name)
-    return [(_ticked(names), align(columns)) for columns, names in holders.items()]
-
-
-def _files_table(entries: Mapping[str, Entry]) -> str:
-    rows = [
-        (f"`{name}`", ", ".join(f"[`{path}`]({path})" for path in entry.files))
-        for name, entry in entries.items()
-        if entry.files
-    ]
-    return table(("dataset", "made with"), rows)
-
-
 def _citations(entries: Mapping[str, Entry]) -> tuple[list[str], list[str]]:
     """Citations of the sources: those in BibTeX, and the others with their titles."""
     bibtex = _distinct(entry.citation for entry in entries.values() if entry.citation.startswith("@"))
@@ -258,68 +170,8 @@ def _citations(entries: Mapping[str, Entry]) -> tuple[list[str], list[str]]:
     return bibtex, _distinct(links)
 
 
-def _ticked(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
-
-
-def _source(source: str) -> str:
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", source):
-        return f"[{source}](https://huggingface.co/datasets/{source})"
-    return source
-
-
-def _count(number: int | None) -> str:
-    return "" if number is None else f"{number:,}"
-
-
-def _share(part: int, whole: int) -> str:
-    """
-    >>> _share(999, 1000), _share(0, 0)
-    ('99.9%', '')
-    """
-    return f"{100 * part / whole:.1f}%" if whole else ""
-
-
 def _distinct(values: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(values))
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; a heading that ends in `>` sets its column to the right. Empty columns are left out.
-
-    >>> print(table(("rule", "found>"), [("`empty`", "12")]))
-    | rule    | found |
-    | ------- | ----: |
-    | `empty` |    12 |
-    """
-    if not rows:
-        return ""
-    kept = [i for i in range(len(header)) if any(row[i] for row in rows)]
-    lines = [[header[i].removesuffix(">") for i in kept], ["--:" if header[i].endswith(">") else "---" for i in kept]]
-    lines += [[_cell(row[i]) for i in kept] for row in rows]
-    return align("\n".join("| " + " | ".join(line) + " |" for line in lines))
-
-
-def align(markdown: str) -> str:
-    """Pad the cells of a Markdown table so that its columns align as plain text too."""
-    lines = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in markdown.splitlines()]
-    rules = lines.pop(1)
-    widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(rules))]
-    right = [rule.endswith(":") for rule in rules]
-    padded = [
-        [
-            cell.rjust(width) if to_right else cell.ljust(width)
-            for cell, width, to_right in zip(line, widths, right, strict=True)
-        ]
-        for line in lines
-    ]
-    padded.insert(1, ["-" * (width - 1) + ":" if r else "-" * width for width, r in zip(widths, right, strict=True)])
-    return "\n".join("| " + " | ".join(line) + " |" for line in padded)
-
-
-def _cell(text: str) -> str:
-    """Text that can break neither its table nor its page."""
-    return re.sub(r"\s+", " ", text).strip().replace("|", "\\|").replace("<", "&lt;")
 
 
 class _Plain(yaml.SafeDumper):

@@ -57,18 +57,25 @@ def bind(
         bound: Spec = _adapter(cast(type[Any], spec)).validate_json(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS))
         return bound
     except ValidationError as error:
-        problems = [_problem(located, loc, detail, spec, renames or {}) for detail in error.errors()]
-        raise Mistakes(list(dict.fromkeys(problems))) from None
+        problems = dict.fromkeys(_problem(located, loc, detail, spec, renames or {}) for detail in error.errors())
+        # A key that is only to be renamed is not missing too.
+        renamed = {problem.edit.removeprefix("rename it to ") for problem in problems}
+        wanted = [p for p in problems if p.found.removesuffix(" is missing") not in renamed]
+        raise Mistakes(sorted(wanted, key=_line_and_column)) from None
     except orjson.JSONEncodeError as error:
         raise Mistakes(
             [Problem(located.where(loc), f"holds a value that no file can hold: {error}", "use text or numbers")]
         ) from None
 
 
+def _line_and_column(problem: Problem) -> list[int]:
+    return [int(part) for part in problem.where.split(":")[-2:]]
+
+
 def _problem(located: Located, base: Loc, detail: ErrorDetails, spec: type[Any], renames: Mapping[str, str]) -> Problem:
     loc = base + tuple(part for part in detail["loc"] if _stands(located, base, detail["loc"], part))
     kind, context, found = detail["type"], detail.get("ctx", {}), detail["input"]
-    name = str(detail["loc"][-1]) if detail["loc"] else ""
+    name = next((part for part in reversed(detail["loc"]) if isinstance(part, str)), "")
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
         known = _known_keys(spec, detail["loc"][:-1])
         best = renames.get(name) or next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.6)), None)
@@ -81,10 +88,11 @@ def _problem(located: Located, base: Loc, detail: ErrorDetails, spec: type[Any],
     if kind in ("literal_error", "enum"):
         expected = str(context.get("expected", "")).replace("'", "").replace(" or ", ", ")
         options = [option.strip() for option in expected.split(",")]
-        best = next(iter(difflib.get_close_matches(str(found), options, n=1, cutoff=0.5)), options[0])
-        field = next((str(part) for part in reversed(detail["loc"]) if isinstance(part, str)), name)
+        near = difflib.get_close_matches(str(found), options, n=1, cutoff=0.5)
+        near += [option for option in options if "".join(word[0] for word in option.split("_")) == found]  # `cot`
+        best = next(iter(near), options[0])
         return Problem(
-            located.where(loc), f'`{field}` has "{found}"; it can be {expected}', f"write, for example,  {best}"
+            located.where(loc), f'`{name}` has "{found}"; it can be {expected}', f"write, for example,  {best}"
         )
     wanted = {
         "string_type": "a text",
@@ -150,8 +158,11 @@ def _shape(value: Any) -> str:
 def _example(name: str, wanted: str, found: Any) -> str:
     if wanted == "a list":
         return f"write  {name}: [{found}]" if isinstance(found, str | int) else f"write  {name}: [a, b]"
+    if wanted == "a text" and isinstance(found, list) and found:
+        return f'write  {name}: "{found if len(found) > 1 else found[0]}"'
     if wanted == "a text":
-        return f'write  {name}: "{found}"' if isinstance(found, str | int | float) else f"write  {name}: some text"
+        shown = str(found).lower() if isinstance(found, bool) else found
+        return f'write  {name}: "{shown}"' if isinstance(found, str | int | float) else f"write  {name}: some text"
     if wanted in ("a whole number", "a number"):
         return f"write  {name}: 12, without quotes"
     if wanted == "true or false":

@@ -44,7 +44,7 @@ class Located:
 def read_yaml(path: Path, shown: str | None = None) -> Located:
     """Read one YAML file.
 
-    Timestamps stay text. A key that stands twice is a mistake, as the first would vanish silently.
+    A key that stands twice is a mistake, as the first would vanish silently.
 
     Raises:
         Mistake: the file is missing or not UTF-8.
@@ -52,7 +52,7 @@ def read_yaml(path: Path, shown: str | None = None) -> Located:
     """
     shown = shown or path.name
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise Mistake("there is no such file", "check the name", str(path)) from None
     except UnicodeDecodeError as error:
@@ -66,8 +66,11 @@ def read_yaml(path: Path, shown: str | None = None) -> Located:
         place = f"{shown}:{mark.line + 1}:{mark.column + 1}" if mark else f"{shown}:1:1"
         found = f"is not YAML: {error.problem or error.context}"
         raise Mistakes([Problem(place, found, "mend the line; a text with `: ` or `#` in it needs quotes")]) from None
-    except yaml.YAMLError as error:
-        raise Mistakes([Problem(f"{shown}:1:1", f"is not YAML: {error}", "mend the file")]) from None
+    except yaml.reader.ReaderError as error:
+        before = text[: int(error.position)]
+        place = f"{shown}:{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
+        found = f"is not YAML: the control character U+{ord(text[len(before)]):04X}"
+        raise Mistakes([Problem(place, found, "remove it")]) from None
     located = Located(path, shown, None)
     problems: list[Problem] = []
     data = _build(node, (), located, problems) if node is not None else {}
@@ -77,61 +80,76 @@ def read_yaml(path: Path, shown: str | None = None) -> Located:
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that leaves dates alone and knows only true and false as truth values.
+    """SafeLoader for what a data person means.
 
-    YAML 1.1 reads `no` and `on` as truth values; a data person means the words.
+    YAML 1.1 reads `no` and `on` as truth values, `10:30` as 630, `012` as 10, `1e-3` as a text, and dates as dates.
+    Here words, times and dates are texts, and numbers are those of JSON.
     """
 
 
+_READ_OTHERWISE = {f"tag:yaml.org,2002:{name}" for name in ("timestamp", "bool", "int", "float")}
 _Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, pattern)
-        for tag, pattern in resolvers
-        if tag not in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:bool")
-    ]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _READ_OTHERWISE]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:(?:0|[1-9][0-9]*)?\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?(?=[.eE]|(?<=\.)$))(?:[eE][-+]?[0-9]+)?$"),
+    list("-+.0123456789"),
+)
 
 
-def _build(node: yaml.Node, loc: Loc, located: Located, problems: list[Problem]) -> Any:
+def _build(
+    node: yaml.Node, loc: Loc, located: Located, problems: list[Problem], inside: tuple[yaml.Node, ...] = ()
+) -> Any:
     located.values[loc] = (node.start_mark.line + 1, node.start_mark.column + 1)
+    if node in inside:
+        problems.append(Problem(_place(located, node), "holds itself", "write the value out"))
+        return None
+    inside = (*inside, node)
     if isinstance(node, yaml.MappingNode):
-        return _build_mapping(node, loc, located, problems)
+        return _build_mapping(node, loc, located, problems, inside)
     if isinstance(node, yaml.SequenceNode):
-        return [_build(item, (*loc, position), located, problems) for position, item in enumerate(node.value)]
-    loader = _Loader("")
+        return [_build(item, (*loc, position), located, problems, inside) for position, item in enumerate(node.value)]
     try:
-        return loader.construct_object(node, deep=True)
-    except yaml.YAMLError:
-        problems.append(Problem(located.where(loc), f"unknown tag {node.tag}", "write the value without a tag"))
+        return _Loader("").construct_object(node, deep=True)
+    except (yaml.YAMLError, ValueError):
+        problems.append(
+            Problem(located.where(loc), f"cannot be read as {node.tag}", "write the value in quotes, without a tag")
+        )
         return None
 
 
-def _build_mapping(node: yaml.MappingNode, loc: Loc, located: Located, problems: list[Problem]) -> dict[Any, Any]:
-    mapping: dict[Any, Any] = {}
-    merged: list[dict[Any, Any]] = []
+def _build_mapping(
+    node: yaml.MappingNode, loc: Loc, located: Located, problems: list[Problem], inside: tuple[yaml.Node, ...]
+) -> dict[str, Any]:
+    mapping: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
     for key_node, value_node in node.value:
-        line, column = key_node.start_mark.line + 1, key_node.start_mark.column + 1
+        place = _place(located, key_node)
         if key_node.tag == "tag:yaml.org,2002:merge":
-            parts = value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
-            merged += [_build(part, loc, located, problems) for part in parts]
+            for part in value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]:
+                # Read as a document of its own: its parts keep no places here.
+                found = _build(part, (), Located(located.path, located.shown, None), problems, inside)
+                if isinstance(found, dict):
+                    merged = {**found, **merged}
+                else:
+                    problems.append(Problem(_place(located, part), "keys with values are merged", "name a mapping"))
             continue
-        key = _build(key_node, (*loc, "<key>"), located, problems)
-        located.values.pop((*loc, "<key>"), None)
-        if not isinstance(key, str | int):
-            problems.append(Problem(f"{located.shown}:{line}:{column}", "a key must be a word", "write  name: value"))
+        # As it is written: `2024`, `true` and `no` are words where they name something.
+        key = key_node.value
+        if not isinstance(key, str):
+            problems.append(Problem(place, "a key must be a word", "write  name: value"))
             continue
         if key in mapping:
-            problems.append(
-                Problem(
-                    f"{located.shown}:{line}:{column}", f"`{key}` stands twice in one mapping", "remove one of them"
-                )
-            )
+            problems.append(Problem(place, f"`{key}` stands twice in one mapping", "remove one of them"))
             continue
-        located.keys[(*loc, key)] = (line, column)
-        mapping[key] = _build(value_node, (*loc, key), located, problems)
-    for part in merged:
-        for key, value in part.items():
-            mapping.setdefault(key, value)
-    return mapping
+        located.keys[(*loc, key)] = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+        mapping[key] = _build(value_node, (*loc, key), located, problems, inside)
+    return {**mapping, **{key: value for key, value in merged.items() if key not in mapping}}
+
+
+def _place(located: Located, node: yaml.Node) -> str:
+    return f"{located.shown}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"

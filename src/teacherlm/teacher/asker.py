@@ -1,14 +1,14 @@
 """Asking many calls: as many in flight as the teacher bears, every answer in the ledger, nothing lost.
 
-There is no semaphore. An endpoint has as many workers as its limit allows; a worker takes the next call when it has room,
-so a call that waits for another attempt sits in the queue and holds no place.
+There is neither a semaphore nor a pool of workers. A request is a task; whenever one ends, as many are sent as the limit
+has places left. A call that waits for another attempt holds no place.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,9 +18,10 @@ from teacherlm.teacher.client import Teacher
 from teacherlm.teacher.errors import TeacherAway, TeacherBusy, TeacherError, TeacherFault, TeacherLost, TeacherRefused
 from teacherlm.teacher.ledger import EXHAUSTED, REFUSED
 from teacherlm.teacher.limit import Limit
+from teacherlm.teacher.tgi import Info
 
-PROBE_S = (0.2, 5.0)
-"""Seconds between questions to a teacher that is away: doubled from the first to the second."""
+CROWD = 4
+"""Calls that may wait for another attempt, for each place: more mean a teacher in trouble, new calls would only join them."""
 
 
 @dataclass(slots=True)
@@ -56,8 +57,6 @@ class _Pending:
     faults: int = 0
     """Attempts that count against the row; refusals for lack of room do not."""
     waits: int = 0
-    first_text: str = ""
-    """What was written before the budget was doubled."""
 
 
 @dataclass
@@ -77,14 +76,14 @@ class Asker:
     tally: Tally = field(default_factory=Tally)
 
     def __post_init__(self) -> None:
-        self._fresh: Iterator[Call] | None = None
         self._ready: deque[_Pending] = deque()
-        self._waiting: set[asyncio.TimerHandle] = set()
-        self._workers = 0
-        self._away = False
+        """Calls to send before new ones."""
+        self._in_flight: set[int] = set()
+        """Numbers of the requests that are on their way; the lowest is the oldest."""
+        self._resting: set[asyncio.Task[None]] = set()
+        """Tasks that wait for a moment; `stop` ends them."""
         self._failing_since: float | None = None
-        self._change = asyncio.Event()
-        self._drained = asyncio.Event()
+        self._away = False
         self._stopping = False
 
     async def run(self, calls: Iterator[Call]) -> Tally:
@@ -96,90 +95,94 @@ class Asker:
         """
         self._info = await self.teacher.info()
         self._limit = Limit.learn(self.concurrency, self._info.max_concurrent_requests)
-        self._loop = asyncio.get_running_loop()
-        self._fresh = calls
+        self._clock = asyncio.get_running_loop().time
+        self._calls = calls
         try:
             async with asyncio.TaskGroup() as self._group:
-                self._staff()
-                await self._drained.wait()
-        except* TeacherlmError as group:
-            raise _first(group) from None
-        finally:
-            for handle in self._waiting:
-                handle.cancel()
+                self._send()
+        except ExceptionGroup as group:
+            raise _worst(group) from None
         return self.tally
 
     def stop(self) -> None:
-        """Take no new calls; what is in flight is still answered and kept."""
+        """Send nothing more; what is in flight is still answered and kept."""
         self._stopping = True
-        self._change.set()
-        self._look_whether_drained()
+        for task in self._resting:
+            task.cancel()
 
-    def _staff(self) -> None:
-        """As many workers as the limit has places, while there is work."""
+    def _send(self) -> None:
+        """Send calls while there are places."""
         self.tally.places = self._limit.places
-        while self._workers < self._limit.places and (self._ready or self._fresh is not None) and not self._stopping:
-            self._workers += 1
-            self._group.create_task(self._work())
-            if self._fresh is None and self._workers >= len(self._ready) + self.tally.in_flight:
-                break
+        while len(self._in_flight) < self._limit.places and (pending := self._next()) is not None:
+            self.tally.requests += 1
+            pending.requests += 1
+            self._in_flight.add(self.tally.requests)
+            self._count_in_flight()
+            self._group.create_task(self._ask(pending, self.tally.requests))
 
-    async def _work(self) -> None:
-        try:
-            while self._workers <= self._limit.places and (pending := await self._take()) is not None:
-                await self._ask(pending)
-                self._staff()
-        finally:
-            self._workers -= 1
-            self._look_whether_drained()
+    def _next(self) -> _Pending | None:
+        """The next call to send; None where there is none now."""
+        if self._stopping or self._away:
+            return None
+        if self._ready:
+            return self._ready.popleft()
+        if self.tally.waiting >= CROWD * self._limit.ceiling:
+            return None
+        call = next(self._calls, None)
+        return _Pending(call) if call is not None else None
 
-    async def _take(self) -> _Pending | None:
-        """The next call to send; None where there is none for this worker."""
-        while not self._stopping:
-            # Many waiting calls mean a teacher in trouble: new ones would only join them.
-            if not self._away and self._ready:
-                return self._ready.popleft()
-            if self._fresh is None and not self._ready:
-                return None
-            if not self._away and len(self._waiting) < 4 * self._limit.ceiling:
-                call = next(self._fresh, None) if self._fresh is not None else None
-                if call is not None:
-                    return _Pending(call)
-                self._fresh = None
-                continue
-            self._change.clear()
-            await self._change.wait()
-        return None
-
-    def _look_whether_drained(self) -> None:
-        nothing_left = self._fresh is None and not self._ready and not self._waiting
-        if (self._stopping or nothing_left) and not self.tally.in_flight:
-            self._drained.set()
-
-    async def _ask(self, pending: _Pending) -> None:
-        tally, call = self.tally, pending.call
-        tally.in_flight += 1
-        tally.most_in_flight = max(tally.most_in_flight, tally.in_flight)
-        tally.requests += 1
-        pending.requests += 1
-        sent_at = self._loop.time()
+    async def _ask(self, pending: _Pending, number: int) -> None:
+        """Make one attempt: it settles the call, or the call waits for another."""
+        call, sent_at = pending.call, self._clock()
         try:
             completion = await self.teacher.once(call.prompt, call.parameters, call.stops)
         except TeacherRefused as error:
             self._went_well()
-            self._refuse(pending, error)
+            self._settle(pending, _refusal(pending, self._info, error))
         except TeacherError as error:
-            self._retry(pending, error, sent_at)
+            self._went_wrong(pending, error, sent_at, is_oldest=number == min(self._in_flight))
         else:
             self._went_well()
-            line = answer_line(call, self._info, completion, self._loop.time() - sent_at, pending.requests)
-            self._settle(pending, line)
+            self._settle(
+                pending, answer_line(call, self._info, completion, self._clock() - sent_at, pending.requests)
+            )
         finally:
-            tally.in_flight -= 1
+            self._in_flight.discard(number)
+            self._count_in_flight()
+        self._send()
 
     def _went_well(self) -> None:
         self._failing_since = None
         self._limit.answered()
+
+    def _went_wrong(self, pending: _Pending, error: TeacherError, sent_at: float, *, is_oldest: bool) -> None:
+        now = self._clock()
+        if self._failing_since is None:
+            self._failing_since = now
+        if isinstance(error, TeacherAway):
+            self.tally.retries += 1
+            self._ready.append(pending)
+            if not self._away:
+                self._away = True
+                self._rest(self._probe(error))
+            return
+        # A request that was sent before this one may still be worked on: a long answer is no failure.
+        if is_oldest and self._out_of_patience():
+            raise self._lost(error)
+        if isinstance(error, TeacherFault):
+            pending.faults += 1
+            if pending.faults >= self.teacher.retry.attempts:
+                line = failure_line(pending.call, self._info, f"{EXHAUSTED}{error}", pending.requests)
+                self._settle(pending, line)
+                return
+        else:
+            pending.waits += 1
+            if isinstance(error, TeacherBusy):
+                self.tally.busy += 1
+                self._limit.refused(sent_at, now)
+        self.tally.retries += 1
+        self.tally.waiting += 1
+        self._rest(self._come_back(pending))
 
     def _settle(self, pending: _Pending, line: dict[str, Any]) -> None:
         """Write the line; count it, or ask once more where the limit cut it."""
@@ -187,8 +190,8 @@ class Asker:
         tally, status = self.tally, line["status"]
         tally.prompt_tokens += line["prompt_tokens"] or 0
         tally.generated_tokens += line["generated_tokens"] or 0
-        if status == "truncated" and not pending.call.extended:
-            self._ready.appendleft(_Pending(pending.call.with_twice_the_budget(self._info), first_text=line["text"]))
+        if status == "truncated" and pending.call.can_be_extended:
+            self._ready.appendleft(_Pending(pending.call.with_twice_the_budget(self._info, line["text"])))
         elif status == "truncated":
             tally.truncated += 1
         elif status == "ok":
@@ -198,70 +201,55 @@ class Asker:
         else:
             tally.exhausted += 1
 
-    def _refuse(self, pending: _Pending, error: TeacherRefused) -> None:
-        line = failure_line(pending.call, self._info, f"{REFUSED}{error}", pending.requests)
-        if pending.call.extended:
-            # There is no room for twice the budget: what was written first is all there will be.
-            line |= {"status": "truncated", "text": pending.first_text}
-        self._settle(pending, line)
+    def _rest(self, waiting: Coroutine[Any, Any, None]) -> None:
+        task = self._group.create_task(waiting)
+        self._resting.add(task)
+        task.add_done_callback(self._resting.discard)
 
-    def _retry(self, pending: _Pending, error: TeacherError, sent_at: float) -> None:
-        now = self._loop.time()
-        if self._failing_since is None:
-            self._failing_since = now
-        if isinstance(error, TeacherFault):
-            pending.faults += 1
-            if pending.faults >= self.teacher.retry.attempts:
-                self._settle(pending, failure_line(pending.call, self._info, f"{EXHAUSTED}{error}", pending.requests))
-                return
-        elif isinstance(error, TeacherBusy):
-            pending.waits += 1
-            self.tally.busy += 1
-            self._limit.refused(sent_at, now)
-        if now - self._failing_since > self.teacher.timeout.patience_s:
-            raise self._lost(error)
-        self.tally.retries += 1
-        if isinstance(error, TeacherAway):
-            self._ready.append(pending)
-            if not self._away:
-                self._away = True
-                self._group.create_task(self._probe(error))
-            return
-        delay = self.teacher.retry.delay(min(pending.faults + pending.waits, 8))
-        handle: asyncio.TimerHandle = self._loop.call_later(delay, lambda: self._awake(handle, pending))
-        self._waiting.add(handle)
-        self.tally.waiting = len(self._waiting)
-
-    def _awake(self, handle: asyncio.TimerHandle, pending: _Pending) -> None:
-        self._waiting.discard(handle)
-        self.tally.waiting = len(self._waiting)
+    async def _come_back(self, pending: _Pending) -> None:
+        """Let a call wait for its next attempt."""
+        await asyncio.sleep(self.teacher.retry.delay(pending.faults + pending.waits))
+        self.tally.waiting -= 1
         self._ready.append(pending)
-        self._change.set()
-        self._staff()
+        self._send()
 
     async def _probe(self, error: TeacherError) -> None:
-        """Wait for a teacher that is away; workers rest meanwhile."""
-        pause, started = PROBE_S[0], self._loop.time()
-        while not await self.teacher.healthy() and not self._stopping:
-            if self._loop.time() - started > self.teacher.timeout.patience_s:
+        """Wait for a teacher that is away; nothing is sent meanwhile."""
+        probes = 0
+        while self._away:
+            if self._out_of_patience():
                 raise self._lost(error)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, PROBE_S[1])
-        self._away = False
-        self._failing_since = None
-        self._change.set()
-        self._staff()
+            probes += 1
+            await asyncio.sleep(self.teacher.retry.delay(probes))
+            self._away = not await self.teacher.healthy()
+        self._send()
+
+    def _out_of_patience(self) -> bool:
+        since = self._failing_since
+        return since is not None and self._clock() - since > self.teacher.timeout.patience_s
 
     def _lost(self, error: TeacherError) -> TeacherLost:
         return TeacherLost(
-            f"{self.teacher.url} has answered nothing for {self.teacher.timeout.patience_s:.0f} s ({error})",
+            f"{self.teacher.url} has answered nothing for {self.teacher.timeout.patience_s:g} s ({error})",
             "look at the server and run the same command again; everything that was answered is kept",
         )
 
+    def _count_in_flight(self) -> None:
+        tally = self.tally
+        tally.in_flight = len(self._in_flight)
+        tally.most_in_flight = max(tally.most_in_flight, tally.in_flight)
 
-def _first(group: BaseExceptionGroup[TeacherlmError]) -> TeacherlmError:
-    """What stopped the run. This machine's failures come before the teacher's."""
-    errors: list[TeacherlmError] = []
+
+def _refusal(pending: _Pending, info: Info, error: TeacherRefused) -> dict[str, Any]:
+    """The line of a refused call. Where there is no room for twice the budget, the first text is all there will be."""
+    call = pending.call
+    kept = {"status": "truncated", "text": call.first_text} if call.extended else {}
+    return failure_line(call, info, f"{REFUSED}{error}", pending.requests) | kept
+
+
+def _worst(group: BaseExceptionGroup[Exception]) -> Exception:
+    """What stopped the run. A bug comes before this machine's failures, and those before the teacher's."""
+    errors: list[Exception] = []
     for error in group.exceptions:
-        errors += [_first(error)] if isinstance(error, BaseExceptionGroup) else [error]
-    return max(errors, key=lambda error: error.exit_code)
+        errors += [_worst(error)] if isinstance(error, BaseExceptionGroup) else [error]
+    return max(errors, key=lambda error: error.exit_code if isinstance(error, TeacherlmError) else 5)

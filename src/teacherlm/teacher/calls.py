@@ -28,11 +28,19 @@ class Call:
     strategy: str = "explain"
     extended: bool = False
     """Asked again with twice the token budget, since the first answer was cut."""
+    first_text: str = ""
+    """What was written before the budget was doubled."""
 
-    def with_twice_the_budget(self, info: Info) -> Call:
+    @property
+    def can_be_extended(self) -> bool:
+        """Without a budget of its own it had all the room that the server has."""
+        return not self.extended and "max_new_tokens" in self.parameters
+
+    def with_twice_the_budget(self, info: Info, first_text: str = "") -> Call:
         """The same question with room for twice as many tokens. Another budget is another key."""
         parameters = {**self.parameters, "max_new_tokens": 2 * self.parameters["max_new_tokens"]}
-        return replace(self, parameters=parameters, extended=True, key=key_of(self, parameters, info))
+        key = key_of(self, parameters, info)
+        return replace(self, parameters=parameters, extended=True, first_text=first_text, key=key)
 
 
 def key_of(call: Call, parameters: Mapping[str, Any], info: Info) -> str:
@@ -65,10 +73,16 @@ def make_call(
 
 
 def answer_line(call: Call, info: Info, completion: Completion, latency_s: float, attempts: int) -> dict[str, Any]:
-    """The ledger line of an answer."""
+    """The ledger line of an answer.
+
+    Servers report the token limit also where they missed a stop string inside a token, or met it in the last one: what
+    stands before it is whole.
+    """
+    text = rationale_text(completion.text, call.stops)
+    is_whole = not completion.is_cut or text != rationale_text(completion.text, ())
     return _line(call, info, attempts) | {
-        "text": rationale_text(completion.text, call.stops),
-        "status": "truncated" if completion.is_cut else "ok",
+        "text": text,
+        "status": "ok" if is_whole else "truncated",
         "finish_reason": completion.finish_reason,
         "prompt_tokens": completion.prompt_tokens,
         "generated_tokens": completion.generated_tokens,
@@ -77,10 +91,10 @@ def answer_line(call: Call, info: Info, completion: Completion, latency_s: float
 
 
 def failure_line(
-    call: Call, info: Info, failure: str, attempts: int, *, status: str = "failed", text: str = ""
+    call: Call, info: Info, failure: str, attempts: int
 ) -> dict[str, Any]:
     """The ledger line of a call that was refused for good, or given up for this run."""
-    return _line(call, info, attempts) | {"text": text, "status": status, "failure": failure}
+    return _line(call, info, attempts) | {"status": "failed", "failure": failure}
 
 
 def _line(call: Call, info: Info, attempts: int) -> dict[str, Any]:

@@ -44,6 +44,8 @@ class Timeout:
     """Longest silence of a server that works on an answer."""
     patience_s: float = 120.0
     """How long a teacher may fail everything, or be away, before the run stops."""
+    look_s: float = 10.0
+    """Longest wait for `/info` and `/health`, which need no model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,8 @@ class Retry:
 
         Jitter keeps clients that failed together from coming back together.
         """
-        whole: float = min(self.longest_s, self.first_s * 2 ** (failures - 1))
+        doublings = min(failures - 1, 30)  # a float bears no more than a thousand
+        whole: float = min(self.longest_s, self.first_s * 2**doublings)
         return whole * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
 
@@ -118,8 +121,7 @@ class Teacher:
         """
         if self._info is None:
             try:
-                response = await self._open.get(self.url + "/info").build().send()
-                self._info = read_info(self.url, response.status, bytes(await response.bytes()))
+                self._info = read_info(self.url, *await self._look("/info"))
             except PyreqwestError as error:
                 raise TeacherLost(
                     f"no teacher answers at {self.url} ({_cause(error)})",
@@ -130,10 +132,15 @@ class Teacher:
     async def healthy(self) -> bool:
         """Whether the server answers and says that it is well."""
         try:
-            response = await self._open.get(self.url + "/health").build().send()
+            status, _ = await self._look("/health")
         except PyreqwestError:
             return False
-        return response.status == 200
+        return status == 200
+
+    async def _look(self, path: str) -> tuple[int, bytes]:
+        request = self._open.get(self.url + path).timeout(timedelta(seconds=self.timeout.look_s)).build()
+        response = await request.send()
+        return response.status, bytes(await response.bytes())
 
     async def once(self, prompt: Prompt, parameters: Mapping[str, Any], stops: Sequence[str] = ()) -> Completion:
         """Send one request, once.
@@ -165,17 +172,17 @@ class Teacher:
             TeacherLost: the teacher cannot be used, or was busy or away for longer than our patience.
         """
         failures, waits = 0, 0
-        started = asyncio.get_running_loop().time()
+        clock, waiting_since = asyncio.get_running_loop().time, None
         while True:
             try:
                 return await self.once(prompt, parameters, stops)
             except TeacherFault:
-                failures += 1
+                failures, waiting_since = failures + 1, None
                 if failures >= self.retry.attempts:
                     raise
             except (TeacherBusy, TeacherAway) as error:
-                waits += 1
-                if asyncio.get_running_loop().time() - started > self.timeout.patience_s:
+                waits, waiting_since = waits + 1, clock() if waiting_since is None else waiting_since
+                if clock() - waiting_since > self.timeout.patience_s:
                     raise TeacherLost(
                         f"{self.url} is away or busy: {error}", "look at the server and run again"
                     ) from None
@@ -189,8 +196,12 @@ class Teacher:
 
 
 def _checked(url: str) -> str:
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, brackets that do not close
+        is_url = False
+    if not is_url:
         raise Mistake(f'"{url}" is no URL of a teacher', "write it as http://HOST:PORT", "--teacher")
     if parts.username or parts.password:
         raise Mistake("a teacher's URL must not hold a key", f"put the key into ${TOKEN}", "--teacher")

@@ -88,16 +88,16 @@ def read_completion(prompt: Prompt, body: bytes, prompt_tokens: str | None) -> C
             details = answer.get("details") or {}
             return Completion(
                 _text(answer["generated_text"]),
-                details.get("finish_reason"),
-                int(prompt_tokens) if prompt_tokens and prompt_tokens.isdigit() else None,
-                details.get("generated_tokens"),
+                _word(details.get("finish_reason")),
+                int(prompt_tokens) if prompt_tokens and prompt_tokens.isdecimal() else None,
+                _count(details.get("generated_tokens")),
             )
         choice, usage = answer["choices"][0], answer.get("usage") or {}
         return Completion(
             _text(choice["message"]["content"] or ""),
-            choice.get("finish_reason"),
-            usage.get("prompt_tokens"),
-            usage.get("completion_tokens"),
+            _word(choice.get("finish_reason")),
+            _count(usage.get("prompt_tokens")),
+            _count(usage.get("completion_tokens")),
         )
     except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError) as error:
         shown = body[:80].decode(errors="replace")
@@ -108,6 +108,15 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError("the text is no text")
     return value
+
+
+# What look-alikes send in the place of words and counts must not reach the ledger's columns.
+def _word(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def read_error(status: int, body: bytes) -> TeacherError | TeacherLost:
@@ -148,8 +157,14 @@ def read_info(url: str, status: int, body: bytes) -> Info:
     """Read `/info`.
 
     Raises:
-        TeacherLost: the server is not text-generation-inference.
+        TeacherLost: the server is not text-generation-inference, is not ready, or does not let us in.
     """
+    if status in (401, 403):
+        raise read_error(status, body)
+    if status in (429, 502, 503, 504):
+        raise TeacherLost(
+            f"the teacher at {url} is not ready (GET /info: {status})", "wait until it has loaded its model and run again"
+        )
     try:
         info = orjson.loads(body) if status == 200 else None
     except orjson.JSONDecodeError:
@@ -161,8 +176,8 @@ def read_info(url: str, status: int, body: bytes) -> Info:
         )
     return Info(
         info["model_id"],
-        info.get("model_sha"),
-        info.get("max_concurrent_requests"),
-        info.get("max_total_tokens"),
-        info.get("max_input_tokens") or info.get("max_input_length"),
+        _word(info.get("model_sha")),
+        _count(info.get("max_concurrent_requests")),
+        _count(info.get("max_total_tokens")),
+        _count(info.get("max_input_tokens") or info.get("max_input_length")),
     )
