@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml
 setup: $(STAMP) ## create .venv and install everything into it
 
 demo: setup ## build, augment, check and publish the examples with the embedded teacher
-	@$(BIN)/python -m teacherlm quickstart
+	@$(BIN)/teacherlm quickstart $(DEMO)
 
 lint: setup ## ruff: style and format
 	$(BIN)/ruff check .

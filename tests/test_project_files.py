@@ -51,7 +51,9 @@ def recipe_mistakes(folder: Path, text: str) -> list[Problem]:
 
 
 def test_keys_and_values_have_places(tmp_path: Path) -> None:
-    located = document(tmp_path, "# first\nsource:\n  files: {train: a.jsonl,\n          test: b.jsonl}\nkinds:\n  - x\n")
+    located = document(
+        tmp_path, "# first\nsource:\n  files: {train: a.jsonl,\n          test: b.jsonl}\nkinds:\n  - x\n"
+    )
     assert located.where(("source",), key=True) == "file.yaml:2:1"
     assert located.where(("source", "files", "test"), key=True) == "file.yaml:4:11"
     assert located.where(("source", "files", "test")) == "file.yaml:4:17"

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +186,7 @@ def calls(
             if known == "truncated":
                 longer = call.with_twice_the_budget(info)
                 if answered.look_up([longer.key])[0] is None:
-                    yield longer
+                    yield replace(longer, first_text=answered.text_of(call.key))
                     continue
             if known is None:
                 yield call

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +22,11 @@ if TYPE_CHECKING:
 NEEDED = ("question", "answer")
 OPTIONAL = ("choices", "subject", "human_rationale")
 
+IN_ORDER = """
+    WITH places AS (SELECT sample_id, row_number() OVER () AS place FROM samples WHERE dataset = '{name}')
+    SELECT augmented.* FROM augmented JOIN places USING (sample_id) ORDER BY place"""
+"""A join keeps no order: the rows are sorted as the samples stand."""
+
 
 def augment(
     dataset: datasets.Dataset,
@@ -34,8 +41,8 @@ def augment(
     """Explain the rows of a dataset.
 
     Args:
-        dataset: has the columns `question` and `answer`, and may have `choices`, `subject`, `human_rationale` and `sample_id`
-            (or `id`), which serves as the id.
+        dataset: has the columns `question` and `answer`, and may have `choices` (null or empty where the question is
+            free text), `subject`, `human_rationale` and `sample_id` (or `id`), which serves as the id.
         teacher: URL of a text-generation-inference server, a profile of the catalogue, or `nano`.
         name: what the dataset is called in the workspace.
         kinds: kinds to ask for; None: all.
@@ -45,11 +52,11 @@ def augment(
             everything is asked again.
 
     Returns:
-        The rows that are samples, in order, with the columns of the augmented record: `fundamentals`, `chain_of_thought`
-        and `common_mistakes` are null where no text was accepted.
+        The rows that are samples, in order, with the columns of the augmented record: `fundamentals`,
+        `chain_of_thought` and `common_mistakes` are null where no text was accepted.
 
     Raises:
-        Mistake: a column is missing.
+        Mistake: a column is missing; a name, a kind or a teacher that is none.
         TeacherLost: the teacher is not there or went away for good.
     """
     import datasets
@@ -61,29 +68,36 @@ def augment(
             f"rename one: dataset.rename_column(…, {missing[0]!r})",
             "teacherlm.augment",
         )
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise Mistake(
+            f'the name "{name}" is no name of a folder', "use letters, digits, `-`, `_` and `.`", "teacherlm.augment"
+        )
     with tempfile.TemporaryDirectory(prefix="teacherlm-") as scratch:
         root = Path(workspace) if workspace is not None else Path(scratch) / "workspace"
         declared = Path(scratch) / "project"
         _declare(declared, columns, name, max_new_tokens, kinds)
         project = Project(ProjectFiles(declared), Workspace(root))
+        project.teacher(teacher)
         source = Path(scratch) / "rows.parquet"
         dataset.to_parquet(str(source))
         project.build(name, source=source)
         project.augment(name, teacher=teacher, concurrency=concurrency)
         project.check(name)
-        table = project.sql("SELECT * FROM augmented").to_arrow_table()
+        table = project.sql(IN_ORDER.format(name=name)).to_arrow_table()
         rows: datasets.Dataset = datasets.Dataset(table.cast(record("augmented").arrow()))
         return rows
 
 
 def _declare(folder: Path, columns: Sequence[str], name: str, max_new_tokens: int, kinds: Sequence[str] | None) -> None:
-    """A project of one recipe, which takes the columns as they are. Teachers, gates and rules are those of this directory."""
+    """A project of one recipe, which takes the columns as they are; all else is that of this directory's project."""
     import yaml
 
     identity = next((column for column in ("sample_id", "id") if column in columns), None)
     sample = {column: column for column in (*NEEDED, *OPTIONAL) if column in columns}
     if identity:
-        sample["id"] = f"CAST({identity} AS VARCHAR)"
+        sample["id"] = identity
+    if "choices" in sample:
+        sample["choices"] = "coalesce(CAST(choices AS VARCHAR[]), [])"  # null where a question is free text
     recipe: dict[str, Any] = {
         "title": name,
         "source": {"files": "rows.parquet"},
@@ -96,4 +110,8 @@ def _declare(folder: Path, columns: Sequence[str], name: str, max_new_tokens: in
     if kinds is not None:
         recipe["kinds"] = list(kinds)
     write_text(folder / "builders" / f"{name}.yaml", yaml.safe_dump(recipe))
-    write_text(folder / "catalog.yaml", find_project().catalog().path.read_text(encoding="utf-8"))
+    here = find_project()
+    write_text(folder / "catalog.yaml", here.catalog().path.read_text(encoding="utf-8"))
+    for part in ("builders/prompts", "quality"):
+        if (here.root / part).is_dir() and not here.is_bundled:
+            shutil.copytree(here.root / part, folder / part)

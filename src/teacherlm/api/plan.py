@@ -11,7 +11,7 @@ from teacherlm.api.workspace import Workspace
 from teacherlm.builders.build import read_manifest
 from teacherlm.builders.mapping import BoundRecipe, connect, given_table, mapped_query, run_examples
 from teacherlm.builders.prompts import BoundPrompts
-from teacherlm.core.errors import Mistakes, Problem
+from teacherlm.core.errors import Mistake, Mistakes, Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +63,10 @@ def plan(
         Mistakes: a `given` row does not become what the recipe expects.
     """
     recipe = bound.recipe
+    if unknown := [kind for kind in kinds or () if kind not in recipe.kinds]:
+        raise Mistake(
+            f"`{recipe.name}` has no kind `{unknown[0]}`", f"its kinds are {', '.join(recipe.kinds)}", "--kinds"
+        )
     problems = run_examples(bound)
     if missing := prompts.missing(tuple(recipe.kinds)):
         found = f"the prompts `{prompts.profile.name}` have nothing for {', '.join(missing)}"

@@ -166,15 +166,19 @@ class Project:
         """A query over the workspace's views `samples`, `rationales`, `verdicts`, `findings` and `augmented`.
 
         Returns:
-            A DuckDB relation: `.pl()` gives a polars frame, `.df()` pandas, `.to_arrow_table()` Arrow, `.fetchall()` rows.
+            A DuckDB relation: `.pl()` gives a polars frame, `.df()` pandas, `.to_arrow_table()` Arrow.
         """
-        relation = open_session(self.workspace).sql(query)
-        if relation is None:
+        import duckdb
+
+        session = open_session(self.workspace)
+        statements = session.extract_statements(query)
+        kinds = duckdb.StatementType
+        if not statements or statements[-1].type not in (kinds.SELECT, kinds.EXPLAIN, kinds.PRAGMA, kinds.CALL):
             raise Mistake("the statement returns no rows", "write a SELECT", "sql")
-        return relation
+        return session.sql(query)
 
 
-def open(path: str | Path = ".", *, workspace: str | Path | None = None) -> Project:  # noqa: A001 - reads as teacherlm.open
+def open(path: str | Path = ".", *, workspace: str | Path | None = None) -> Project:
     """The project of a directory.
 
     Args:

@@ -78,12 +78,26 @@ class Workspace:
 
         Raises:
             Mistake: it was not built.
+            MachineFailed: a file is damaged.
         """
         folder = self.samples(dataset)
         found = {path.name: sorted(path.glob("*.parquet")) for path in sorted(folder.glob("[!.]*")) if path.is_dir()}
         if not found:
             raise Mistake(f"`{dataset}` has no samples in {self.root}", f"build it first: teacherlm build {dataset}")
+        for path in (path for paths in found.values() for path in paths):
+            _check_parquet(path, dataset)
         return found
+
+
+def _check_parquet(path: Path, dataset: str) -> None:
+    import pyarrow.parquet
+
+    try:
+        pyarrow.parquet.read_metadata(path)
+    except (OSError, ValueError) as error:  # Arrow's errors are ValueErrors
+        raise MachineFailed(
+            f"cannot be read: {error}", f"build it again: teacherlm build {dataset} --force", str(path)
+        ) from None
 
 
 def open_session(
@@ -91,7 +105,7 @@ def open_session(
 ) -> duckdb.DuckDBPyConnection:
     """A DuckDB in memory with the workspace's views: `samples`, `rationales`, `verdicts`, `findings`, `augmented`.
 
-    It shows the workspace at this moment, also while a run is writing; in an empty one every view exists with its types.
+    It shows the workspace at this moment, also while a run is writing; in an empty one every view has its types.
 
     Args:
         datasets: those to show; None: all.
@@ -134,7 +148,7 @@ def _view(connection: duckdb.DuckDBPyConnection, name: str, files: Sequence[Path
 
 
 def _rationales(connection: duckdb.DuckDBPyConnection, workspace: Workspace, names: Sequence[str]) -> None:
-    """The view `ledger`, one row per answer, and the view `rationales`, the last one of each (sample_id, kind, repeat)."""
+    """The view `ledger`, one row per answer, and `rationales`, the last one of each (sample_id, kind, repeat)."""
     import pyarrow as pa
 
     sealed: list[Path] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from teacherlm.core.errors import Mistakes
 from teacherlm.core.files import disk_failure, read_json, replacing_folder, write_json
 from teacherlm.core.keys import digest
 from teacherlm.schemas.records import SCHEMA_VERSION, record
+from teacherlm.text.normalise import SQL_MACROS
 
 if TYPE_CHECKING:
     import duckdb
@@ -71,9 +73,7 @@ def read_manifest(folder: Path) -> Built | None:
 
 def build_fingerprint(bound: BoundRecipe, source: OpenSource) -> str:
     """Fingerprint of all that the samples depend on."""
-    recipe = bound.recipe
-    mapping = {"name": recipe.name, "task": recipe.task, "sample": asdict(recipe.sample)}
-    return digest([SCHEMA_VERSION, mapping, source.fingerprint])
+    return digest([SCHEMA_VERSION, SQL_MACROS, mapped_query(bound.recipe, "split"), source.fingerprint])
 
 
 def build(
@@ -89,8 +89,8 @@ def build(
     Memory does not grow with the number of rows beyond the ids, which must be unique.
 
     Args:
-        out: folder of the dataset's samples; holds `SPLIT/00000.parquet`, `rejects.parquet` and `manifest.json` afterwards.
-            It is replaced whole, or left as it was.
+        out: folder of the dataset's samples; it is replaced whole, or left as it was. It holds `SPLIT/00000.parquet`,
+            `rejects.parquet` and `manifest.json` afterwards.
         force: build also where nothing has changed.
 
     Raises:
@@ -103,11 +103,14 @@ def build(
         return Built(**{**_shallow(earlier), "reused": True, "skipped": source.skipped, "absent": source.absent})
     connection = connect()
     with replacing_folder(out) as folder:
+        connection.execute(f"SET temp_directory = '{_sql(folder / '.spilled')}'")
         counts = []
         for part in source.splits:
             tell(f"{bound.name} {part.split}: reading {source.place}")
             counts.append(_build_split(bound, part, connection, folder))
         _gather_rejects(connection, folder)
+        connection.close()  # what was spilled to disk goes with it
+        shutil.rmtree(folder / ".spilled", ignore_errors=True)
         built = Built(
             dataset=bound.name,
             place=source.place,
@@ -149,18 +152,15 @@ def _build_split(
         WITH twice AS (SELECT sample_id FROM staged WHERE reason IS NULL GROUP BY sample_id HAVING count(*) > 1)
         SELECT row FROM staged JOIN twice USING (sample_id) WHERE reason IS NULL
         QUALIFY row_number() OVER (PARTITION BY sample_id ORDER BY content_key, row) > 1""")
+    # A scan keeps the order of the rows; a join does not, so that its rows are sorted again.
+    twice = _one(connection, "SELECT count(*) FROM losers") > 0
+    good, bad = "reason IS NULL", "reason IS NOT NULL"
+    if twice:
+        good, bad = f"{good} AND row NOT IN (FROM losers) ORDER BY row", f"{bad} OR row IN (FROM losers) ORDER BY row"
+    columns = "split, row, coalesce(reason, 'duplicate id') AS reason, sample_id, question, choices, answer, source"
     try:
-        _copy(
-            connection,
-            f"SELECT {COLUMNS} FROM staged WHERE reason IS NULL AND row NOT IN (FROM losers)",
-            target / "00000.parquet",
-        )
-        _copy(
-            connection,
-            """SELECT split, row, coalesce(reason, 'duplicate id') AS reason, sample_id, question, choices, answer, source
-               FROM staged WHERE reason IS NOT NULL OR row IN (FROM losers)""",
-            rejects,
-        )
+        _copy(connection, f"SELECT {COLUMNS} FROM staged WHERE {good}", target / "00000.parquet")
+        _copy(connection, f"SELECT {columns} FROM staged WHERE {bad}", rejects)
     except duckdb.Error as error:
         raise disk_failure(folder, OSError(_errno(error), str(error))) from error
     samples = _one(connection, f"SELECT count(*) FROM '{_sql(target / '00000.parquet')}'")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from teacherlm.core.errors import Mistakes, Problem
+from teacherlm.core.errors import Problem
 from teacherlm.text.normalise import SQL_MACROS
 from teacherlm.text.render import MAX_CHOICES
 
@@ -68,9 +68,10 @@ def connect(threads: int | None = None) -> duckdb.DuckDBPyConnection:
 
 
 def mapped_query(recipe: Recipe, split: str, relation: str = "source") -> str:
-    """The query that maps `relation` to sample columns, its row number, the reason for refusal, and the source row as JSON.
+    """The query that maps `relation` to sample columns.
 
-    Columns of the result: `row`, the columns of the sample record, `reason`, `content_key`, `source` (JSON, refused rows only).
+    Columns of the result: `row` (from 1), the columns of the sample record, `reason` (why the row is refused, or NULL),
+    `content_key`, `source` (the source row as JSON; refused rows only).
     """
     sample = recipe.sample
     columns = {
@@ -88,7 +89,8 @@ def mapped_query(recipe: Recipe, split: str, relation: str = "source") -> str:
     identity = "id" if sample.id else "content_key"
     task, dataset, label = (_quoted(text) for text in (recipe.task, recipe.name, split))
     return f"""
-    WITH numbered AS (SELECT row_number() OVER () AS {OURS}row, {OURS}whole AS {OURS}source, * FROM {relation} AS {OURS}whole),
+    WITH numbered AS (
+        SELECT row_number() OVER () AS {OURS}row, {OURS}whole AS {OURS}source, * FROM {relation} AS {OURS}whole),
     kept AS (SELECT * FROM numbered {where}),
     mapped AS (SELECT {OURS}row, {OURS}source, {mapped} FROM kept),
     keyed AS (
@@ -114,14 +116,16 @@ def check_expressions(
     import duckdb
 
     recipe, located = bound.recipe, bound.located
-    problems = _column_problems(bound, connection, relation)
+    absent = _absent_columns(bound, connection, relation)
+    problems = [problem for _, problem in absent]
     for name, expression in _expressions(recipe):
         place = located.where(("sample", name))
         wanted = SAMPLE_TYPES.get(name, "BOOLEAN")
         try:
             described = connection.execute(f"DESCRIBE SELECT ({expression}) AS x FROM {relation}").fetchall()
         except duckdb.Error as error:
-            problems.append(Problem(place, f"`{name}`: {_short(error)}", _columns_hint(connection, relation)))
+            if not any(f'Referenced column "{column}" not found' in str(error) for column, _ in absent):
+                problems.append(Problem(place, f"`{name}`: {_short(error)}", _columns_hint(connection, relation)))
             continue
         kind = str(described[0][1])
         if name == "choices" and not kind.endswith("[]"):
@@ -134,7 +138,13 @@ def check_expressions(
             problems.append(
                 Problem(place, f"`{name}` gives {kind}; a text is wanted", "use joined(x), or pick a part of it")
             )
-    return problems
+    return sorted(problems, key=by_place)
+
+
+def by_place(problem: Problem) -> tuple[int, int]:
+    """Sorts the mistakes of one file as they stand in it."""
+    _, line, column = problem.where.rsplit(":", 2)
+    return int(line), int(column)
 
 
 def failing_expression(
@@ -146,10 +156,9 @@ def failing_expression(
     recipe = bound.recipe
     where = f"WHERE ({recipe.sample.where})" if recipe.sample.where else ""
     for name, expression in reversed(_expressions(recipe)):  # `where` first: all others depend on it
+        rows = f"{relation} {where if name != 'where' else ''}"
         try:
-            connection.execute(
-                f"SELECT bit_xor(hash(x)) FROM (SELECT ({expression}) AS x FROM {relation} {where if name != 'where' else ''})"
-            )
+            connection.execute(f"SELECT bit_xor(hash(x)) FROM (SELECT ({expression}) AS x FROM {rows})")
         except duckdb.Error as cause:
             edit = "make the expression fit every row, for example with TRY_CAST, or leave such rows out by `where`"
             return Problem(bound.located.where(("sample", name)), f"`{name}` fails on a row: {_short(cause)}", edit)
@@ -198,7 +207,7 @@ def given_table(recipe: Recipe, connection: duckdb.DuckDBPyConnection) -> pa.Tab
 def _differences(bound: BoundRecipe, rows: dict[int, dict[str, Any]]) -> Iterable[Problem]:
     for position, expected in enumerate(bound.recipe.expect):
         sample = rows.get(position + 1)
-        found = {"filtered": True} if sample is None else {**sample, "rejected": sample["reason"]}
+        found = {"filtered": True} if sample is None else {**sample, "rejected": sample["reason"], "filtered": False}
         for name, value in expected.items():
             if name not in found:
                 known = "a column of the sample record, `rejected` or `filtered`"
@@ -225,16 +234,21 @@ def _expressions(recipe: Recipe) -> list[tuple[str, str]]:
     return [(name, expression) for name in order if (expression := getattr(recipe.sample, name)) is not None]
 
 
-def _column_problems(bound: BoundRecipe, connection: duckdb.DuckDBPyConnection, relation: str) -> list[Problem]:
+def _absent_columns(
+    bound: BoundRecipe, connection: duckdb.DuckDBPyConnection, relation: str
+) -> list[tuple[str, Problem]]:
+    """Columns that the recipe declares and the source lacks."""
     if relation == "given" or not bound.recipe.source.columns:
         return []
     present = {row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()}
     missing = [name for name in bound.recipe.source.columns if name not in present]
+    known = f"its columns are {', '.join(sorted(present))}"
     return [
-        Problem(
-            bound.located.where(("source", "columns", name), key=True),
-            f"the source has no column `{name}`",
-            f"its columns are {', '.join(sorted(present))}",
+        (
+            name,
+            Problem(
+                bound.located.where(("source", "columns", name), key=True), f"the source has no column `{name}`", known
+            ),
         )
         for name in missing
     ]
@@ -248,7 +262,7 @@ def _columns_hint(connection: duckdb.DuckDBPyConnection, relation: str) -> str:
 def _short(error: Exception) -> str:
     """DuckDB's message without its picture of the query."""
     text = str(error).split("\n\nLINE ")[0].split("\nLINE ")[0]
-    text = re.sub(r"\s+", " ", text).strip()
+    text = re.sub(r"\s+", " ", text).partition(" Candidate bindings:")[0].strip()
     return re.sub(r"^(Binder|Catalog|Parser|Conversion|Invalid Input) Error: ", "", text)[:300]
 
 

@@ -30,8 +30,8 @@ class PromptProfile:
     system: str | None = None
     """The system message of a chat."""
     kinds: dict[Literal["fundamentals", "chain_of_thought", "common_mistakes"], str]
-    """Kind -> Jinja template. It may use `sample_text` (question, options and gold answer), `question_text` (question and
-    options), `gold` (the answer as written), `question`, `choices`, `answer`, `task`, `subject`."""
+    """Kind -> Jinja template. It may use `sample_text` (question, options and gold answer), `question_text` (question
+    and options), `gold` (the answer as written), `question`, `choices`, `answer`, `task`, `subject`."""
     stop: tuple[str, ...] = ()
     """The text ends before these. TGI takes four at most."""
 

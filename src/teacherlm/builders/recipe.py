@@ -118,6 +118,7 @@ class Recipe:
     def _pairs(self) -> Recipe:
         if len(self.given) != len(self.expect):
             raise ValueError(
-                f"{len(self.given)} `given` rows and {len(self.expect)} `expect` rows | write one `expect` row for each `given` row"
+                f"{len(self.given)} `given` rows and {len(self.expect)} `expect` rows"
+                " | write one `expect` row for each `given` row"
             )
         return self

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from teacherlm.builders.broken import first_fault
+from teacherlm.builders.readers import READERS, table_function
 from teacherlm.core.errors import Mistake, RemoteFailed
 from teacherlm.core.keys import digest, file_digest
 
@@ -17,16 +18,6 @@ if TYPE_CHECKING:
     import duckdb
 
     from teacherlm.builders.recipe import Recipe
-
-READERS = {
-    ".parquet": "read_parquet({files}, union_by_name = true)",
-    ".json": "read_json({files}, union_by_name = true, sample_size = -1, maximum_object_size = 134217728)",
-    ".jsonl": "read_json({files}, format = 'newline_delimited', union_by_name = true, sample_size = -1, maximum_object_size = 134217728)",
-    ".ndjson": "read_json({files}, format = 'newline_delimited', union_by_name = true, sample_size = -1, maximum_object_size = 134217728)",
-    ".csv": "read_csv({files}, union_by_name = true, sample_size = -1)",
-    ".tsv": "read_csv({files}, union_by_name = true, sample_size = -1, delim = '\t')",
-}
-"""Columns are typed by all rows of a text file, not by its first ones: a late odd row must not fail the build."""
 
 ARROW = ".arrow"
 
@@ -60,8 +51,10 @@ class SourceSplit:
             if self.dataset is not None or self.files[0].suffix.lower() == ARROW:
                 connection.register(name, _arrow_table(self.dataset or _arrow_files(self.files)))
             else:
-                relation = _reader(self.files).format(files=_listed(self.files))
-                connection.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM {relation}")
+                connection.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM {table_function(self.files)}")
+                columns = [row[0] for row in connection.execute(f"DESCRIBE {name}").fetchall()]
+                if columns == ["json"] and any(first_fault(path) for path in self.files):
+                    raise ValueError("a line is no object")
         except (duckdb.Error, OSError, ValueError) as error:  # Arrow's errors are ValueErrors and OSErrors
             raise unreadable(self, error) from error
 
@@ -78,23 +71,6 @@ def unreadable(part: SourceSplit, error: Exception) -> Mistake:
             return Mistake(found, edit, f"{path}:{line}:{column}")
     message = re.sub(r"^[A-Z][A-Za-z ]* Error: ", "", " ".join(message.split())) or type(error).__name__
     return Mistake(f"cannot be read: {message[:300]}", edit, place)
-
-
-def _reader(files: Sequence[Path]) -> str:
-    """The table function for files of one kind."""
-    suffix = files[0].suffix.lower()
-    reader = READERS[suffix]
-    if suffix == ".csv":
-        # Where rows differ in length DuckDB finds no delimiter and takes whole lines: told it, it names the odd line.
-        with files[0].open(encoding="utf-8", errors="replace") as file:
-            heading = file.readline()
-        if "," in heading and not any(mark in heading for mark in ";|\t"):
-            reader = reader.replace("sample_size = -1", "sample_size = -1, delim = ',', header = true")
-    return reader
-
-
-def _listed(files: Sequence[Path]) -> str:
-    return "[" + ", ".join("'" + str(path).replace("'", "''") + "'" for path in files) + "]"
 
 
 def _arrow_files(files: Sequence[Path]) -> Any:
@@ -146,7 +122,7 @@ def _declared_files(recipe: Recipe, folder: Path) -> OpenSource:
     for name, patterns in named.items():
         paths: list[Path] = []
         for pattern in [patterns] if isinstance(patterns, str) else patterns:
-            found = sorted(Path(path) for path in glob.glob(str(folder / pattern), recursive=True))
+            found = sorted(Path(path) for path in glob.glob(str(folder / pattern), recursive=True))  # noqa: PTH207 - absolute too
             if not found:
                 raise Mistake(
                     f"{recipe.name}: no file matches `{pattern}`", "mend source.files in the recipe", str(folder)
@@ -169,7 +145,10 @@ def _local(recipe: Recipe, source: Path, split: str | None) -> OpenSource:
 def _saved(recipe: Recipe, source: Path, split: str | None) -> OpenSource:
     import datasets
 
-    loaded = datasets.load_from_disk(str(source))
+    try:
+        loaded = datasets.load_from_disk(str(source))
+    except (OSError, ValueError, TypeError, KeyError) as error:  # what its files hold decides which
+        raise unreadable(SourceSplit(str(source)), error) from error
     if isinstance(loaded, datasets.DatasetDict):
         return _chosen(recipe, source, dict(loaded), split)
     return OpenSource(str(source), (_dataset_split(split or "train", loaded),))
@@ -226,7 +205,8 @@ def _folder_splits(folder: Path) -> dict[str, list[Path]]:
         elif _readable(path):
             shard = SHARD.fullmatch(path.stem)
             found.setdefault(shard[1] if shard else path.stem, []).append(path)
-    return found
+    # A Hub repository as it is downloaded has its splits in `data/`.
+    return _folder_splits(folder / "data") if list(found) == ["data"] and (folder / "data").is_dir() else found
 
 
 def _readable(path: Path) -> bool:
@@ -274,15 +254,16 @@ def _hub(recipe: Recipe) -> OpenSource:
 
 def _hub_failure(recipe: Recipe, split: str, error: Exception) -> RemoteFailed:
     source = recipe.source
-    found = f"{recipe.name}: cannot read split `{split}` of {source.hub} ({type(error).__name__}: {str(error).splitlines()[0][:200]})"
+    said = next(iter(str(error).splitlines()), "")[:200]
     return RemoteFailed(
-        found,
-        f"check the network and the id, log in for a gated dataset (`hf auth login`), or give rows of your own: build {recipe.name} --source PATH",
+        f"{recipe.name}: cannot read split `{split}` of {source.hub} ({type(error).__name__}: {said})",
+        "check the network and the id, log in for a gated dataset (`hf auth login`), "
+        f"or give rows of your own: build {recipe.name} --source PATH",
     )
 
 
 def _arrow_table(dataset: Any) -> Any:
-    """A `datasets.Dataset` as an Arrow table: memory-mapped where the dataset is, so that DuckDB reads it batch by batch."""
+    """A `datasets.Dataset` as an Arrow table: memory-mapped where the dataset is, and read batch by batch."""
     return (
         dataset.with_format(None).flatten_indices().data.table if dataset._indices is not None else dataset.data.table
     )

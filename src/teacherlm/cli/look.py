@@ -36,15 +36,14 @@ def status(
     outcome = Outcome("status", format)
     with outcome.collecting():
         outcome.rows = opened.status()
-    outcome.note(
-        f"project {opened.files.root}{' (bundled)' if opened.files.is_bundled else ''}, workspace {opened.workspace.root}"
-    )
+    bundled = " (bundled)" if opened.files.is_bundled else ""
+    outcome.note(f"project {opened.files.root}{bundled}, workspace {opened.workspace.root}")
     raise typer.Exit(outcome.finish(show.status))
 
 
 @app.command(
     rich_help_panel=options.LOOK,
-    epilog='Example: teacherlm sql "SELECT kind, verdict, count(*) FROM verdicts GROUP BY ALL ORDER BY ALL" --format csv',
+    epilog='Example: teacherlm sql "SELECT kind, verdict, count(*) FROM verdicts GROUP BY ALL" --format csv',
 )
 def sql(
     query: Annotated[

@@ -6,19 +6,38 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from teacherlm import __version__
 from teacherlm.cli import look, make, quickstart, serve
 from teacherlm.cli.output import INTERRUPTED, err, error_rows, print_json, show_error
-from teacherlm.core.errors import TeacherlmError
+from teacherlm.core.errors import Mistake, TeacherlmError
+
+
+class Stopped(Exception):
+    """Ctrl-C, under a name that typer does not end silently."""
+
+
+class Commands(TyperGroup):
+    """The commands; Ctrl-C in one of them is ours to answer."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, asyncio.CancelledError) as error:
+            raise Stopped from error
+
 
 app = typer.Typer(
     name="teacherlm",
-    help="Turn NLP datasets into explained datasets: a teacher model writes fundamentals, chains of thought and common mistakes; "
-    "SQL rules decide what is good enough; the result is published for load_dataset.",
+    cls=Commands,
+    help="Turn NLP datasets into explained datasets: a teacher model writes fundamentals, chains of thought and common "
+    "mistakes; SQL rules decide what is good enough; the result is published for load_dataset.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -69,11 +88,9 @@ def entry() -> None:
 
 def _run(given: list[str], debug: bool) -> int:
     command = next((argument for argument in given if not argument.startswith("-")), "")
-    as_json = any(
-        a == "--format=json" or (a == "--format" and b == "json") for a, b in zip(given, [*given[1:], ""], strict=True)
-    )
+    as_json = "--format=json" in given or ("--format", "json") in pairwise(given)
     try:
-        code = app(given, standalone_mode=False)
+        code = app(given, prog_name="teacherlm", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except TeacherlmError as error:
         if debug:
@@ -85,9 +102,16 @@ def _run(given: list[str], debug: bool) -> int:
         return error.exit_code
     except TyperException as error:
         # What typer refuses itself: an unknown option, a missing argument.
-        error.show() if hasattr(error, "show") else err.print(error.format_message(), markup=False)
+        error.message = error.message.removeprefix("Value error, ")
+        if as_json:
+            usage = Mistake(error.format_message(), f"teacherlm {command} --help".replace("  ", " "))
+            print_json(command, False, [], error_rows(usage))
+        elif hasattr(error, "show"):
+            error.show()
+        else:
+            err.print(error.format_message(), markup=False)
         return 2
-    except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
+    except (Stopped, KeyboardInterrupt, typer.Abort):
         err.print("stopped: everything that was answered is kept. Run the same command again to go on.")
         return INTERRUPTED
     except BrokenPipeError:

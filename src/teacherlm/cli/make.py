@@ -70,7 +70,7 @@ def build(
     """Make samples of source rows; bad rows are counted and kept aside."""
     opened = options.project(project, workspace)
     outcome = Outcome("build", format)
-    check_declared(opened, names)
+    check_declared(opened, names, source)
     for name in names:
         with outcome.collecting():
             build_dataset(opened, name, outcome, source, split, force)
@@ -155,7 +155,7 @@ def run(
     """Build, augment, check and, with --to, publish: only what is stale or missing."""
     opened = options.project(project, workspace)
     outcome = Outcome("run", format)
-    check_declared(opened, names)
+    check_declared(opened, names, source)
     opened.teacher(teacher)
     number, wanted = options.concurrency_of(concurrency), options.kinds_of(kinds)
     whole: list[str] = []
@@ -177,6 +177,7 @@ def run(
             for part, rows in ((show.built, steps.rows[:1]), (show.reports, steps.rows[2:])):
                 if rows:
                     part(rows)
+            steps.show_later()
     if to and whole and INTERRUPTED not in outcome.codes:
         with outcome.collecting():
             published = publish_datasets(opened, whole, to, outcome)

@@ -14,7 +14,14 @@ from teacherlm.cli.output import Format
 MAKE, LOOK, TEACH, SERVE = "Make", "Look", "Teach", "Serve"
 """Groups of commands in `teacherlm --help`."""
 
-Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Datasets: the names of files in builders/.")]
+
+def _once(names: list[str]) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+Names = Annotated[
+    list[str], typer.Argument(metavar="NAME", help="Datasets: the names of files in builders/.", callback=_once)
+]
 WorkspaceOption = Annotated[
     Path | None,
     typer.Option(

@@ -13,7 +13,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from teacherlm.core.errors import TeacherlmError
+from teacherlm.core.errors import GateFailed, TeacherlmError
 from teacherlm.schemas.records import SCHEMA_VERSION
 
 out = Console(soft_wrap=True, highlight=False)
@@ -37,6 +37,8 @@ class Outcome:
     rows: list[dict[str, Any]] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
     codes: set[int] = field(default_factory=set)
+    later: list[TeacherlmError] = field(default_factory=list)
+    """Gates that failed: read after the tables that show why."""
 
     @contextmanager
     def collecting(self) -> Iterator[None]:
@@ -49,7 +51,17 @@ class Outcome:
     def fail(self, error: TeacherlmError) -> None:
         self.codes.add(error.exit_code)
         self.errors += error_rows(error)
-        if self.format is Format.table:
+        if self.format is not Format.table:
+            return
+        if isinstance(error, GateFailed):
+            self.later.append(error)
+        else:
+            show_error(error)
+
+    def show_later(self) -> None:
+        """Say what was kept until its tables are shown."""
+        later, self.later = self.later, []
+        for error in later:
             show_error(error)
 
     def note(self, text: str) -> None:
@@ -64,6 +76,7 @@ class Outcome:
             print_json(self.command, code == 0, self.rows, self.errors)
         elif self.rows:
             show(self.rows)
+        self.show_later()
         return code
 
 
@@ -100,8 +113,10 @@ def table(rows: Sequence[dict[str, Any]], columns: Sequence[str], *, title: str 
     """Rows as an aligned table; numbers to the right, nothing for None."""
     shown = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        numeric = any(isinstance(row.get(column), int | float) for row in rows)
-        shown.add_column(column.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
+        numeric = all(isinstance(row.get(column), int | float | None) for row in rows)
+        name = column.replace("_", " ")
+        # Only words are folded where the terminal is narrow: a number in two lines is none.
+        shown.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
     for row in rows:
         shown.add_row(*[cell(row.get(column)) for column in columns])
     out.print(shown)

@@ -41,7 +41,7 @@ def augment_line() -> Iterator[AugmentLine]:
 
 
 def line(state: Augmented) -> str:
-    """`creak  4,812/10,176 (47.3%) | answered 4,655 truncated 141 failed 16 | 1,366 new tok/s | in flight 64 | 72 min left`"""
+    """The hour, as `creak  4,812/10,176 (47.3%) | answered 4,655 … | 1,366 new tok/s | in flight 64 | 72 min left`."""
     tally = state.tally
     share = f"{100 * state.done / state.planned:.1f}%" if state.planned else "-"
     speed = tally.generated_tokens / state.seconds if state.seconds else 0.0

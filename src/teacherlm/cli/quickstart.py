@@ -50,7 +50,8 @@ def quickstart(
     if talking:
         out.print("[bold]teacherlm[/bold]: 64 questions of our own, explained by the embedded teacher")
         out.print(
-            "[yellow]Its weights are random: every text it writes is nonsense. This shows the way, not the goal.[/yellow]\n"
+            "[yellow]Its weights are random: every text it writes is nonsense. "
+            "This shows the way, not the goal.[/yellow]\n"
         )
     _step(talking, 1, "build: source rows become samples")
     build_dataset(project, DATASET, steps, None, None, False)
@@ -64,6 +65,7 @@ def quickstart(
     check_dataset(project, DATASET, steps)
     if talking:
         show.reports(steps.rows[-1:])
+        steps.show_later()
         _rejected(project)
     _step(talking, 4, "publish: to a folder that load_dataset reads")
     published = publish_datasets(project, [DATASET], str(to), steps)

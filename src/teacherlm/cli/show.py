@@ -74,22 +74,16 @@ def built(rows: Rows) -> None:
 
 
 def augmented(rows: Rows) -> None:
-    for row in rows:
-        row["failed"] = row["refused"] + row["exhausted"]
-        row["new tok/s"] = round(row["generated_tokens"] / row["seconds"]) if row["seconds"] else None
-    columns = [
-        "dataset",
-        "planned",
-        "already",
-        "answered",
-        "truncated",
-        "failed",
-        "requests",
-        "retries",
-        "seconds",
-        "new tok/s",
+    lines = [
+        {
+            **row,
+            "failed": row["refused"] + row["exhausted"],
+            "new tok/s": round(row["generated_tokens"] / row["seconds"]) if row["seconds"] else None,
+        }
+        for row in rows
     ]
-    table(rows, columns)
+    columns = ["dataset", "planned", "already", "answered", "truncated", "failed", "retries", "new tok/s"]
+    table(lines, [column for column in columns if column != "retries" or any(row["retries"] for row in rows)])
 
 
 def report_row(report: Report) -> dict[str, Any]:
@@ -116,25 +110,27 @@ def reports(rows: Rows) -> None:
                 "hits": rule["hits"],
                 "share": f"{100 * rule['share']:.1f}%",
             }
-            | {"for example": ", ".join(rule["examples"])}
+            | {"for example": next(iter(rule["examples"]), None)}
             for rule in report["rules"]
             if rule["hits"]
         ]
         if hits:
             out.print()
             table(hits, ["rule", "severity", "hits", "share", "for example"])
-        gates = [
-            {
-                "gate": gate["name"],
-                "found": gate["value"],
-                "limit": gate["limit"],
-                "": "passes" if gate["passed"] else "FAILS",
-            }
-            for gate in report["gates"]
-        ]
         out.print()
-        table(gates, ["gate", "found", "limit", ""])
+        table([_gate(gate) for gate in report["gates"] if _telling(gate)], ["gate", "found", "limit", ""])
         out.print()
+
+
+def _telling(gate: dict[str, Any]) -> bool:
+    """Whether a gate is worth a line: all that fail; of those that pass the shares of the whole dataset."""
+    return not gate["passed"] or (gate["name"].startswith("max_") and "[" not in gate["name"])
+
+
+def _gate(gate: dict[str, Any]) -> dict[str, Any]:
+    share = gate["name"].startswith("max_")
+    found, limit = (f"{100 * gate[name]:.1f}%" if share else cell(gate[name]) for name in ("value", "limit"))
+    return {"gate": gate["name"], "found": found, "limit": limit, "": "passes" if gate["passed"] else "FAILS"}
 
 
 def published(rows: Rows) -> None:
@@ -144,14 +140,18 @@ def published(rows: Rows) -> None:
             out.print(f"{escape(row['folder'])}: nothing has changed since it was published")
         else:
             out.print(
-                f"{escape(row['folder'])}: published {', '.join(names)}: {row['rows']:,} rows, {row['bytes'] / 1e6:,.2f} MB"
+                f"{escape(row['folder'])}: published {', '.join(names)}: "
+                f"{row['rows']:,} rows, {row['bytes'] / 1e6:,.2f} MB"
             )
         out.print(f'  load it with  datasets.load_dataset("{row["folder"]}", "{names[0]}")', markup=False)
 
 
 def status(rows: Rows) -> None:
     columns = ["dataset", "state", "samples", "asked", "accepted", "rejected", "truncated", "failed"]
-    table(rows, [*columns, "writer"] if any(row["writer"] for row in rows) else columns)
+    table(rows, columns)
+    for row in rows:
+        if row["writer"]:
+            out.print(f"{row['dataset']} is being written by {row['writer']}", markup=False)
 
 
 def arrow(result: pa.Table, most: int) -> None:
@@ -161,7 +161,7 @@ def arrow(result: pa.Table, most: int) -> None:
 
     for field in result.schema:
         right = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
-        shown.add_column(escape(field.name), justify="right" if right else "left", overflow="fold")
+        shown.add_column(escape(field.name), justify="right" if right else "left", overflow="fold", no_wrap=right)
     for row in result.slice(0, most).to_pylist():
         shown.add_row(
             *[cell(row[name]) if row[name] is not None else "[dim]null[/dim]" for name in result.schema.names]
@@ -182,11 +182,10 @@ def encoded(result: pa.Table, form: str) -> bytes:
         return orjson.dumps(result.to_pylist(), option=options, default=str)
     buffer = io.BytesIO()
     if form == "csv":
-        import pyarrow as pa
-        import pyarrow.csv
-
         # CSV knows no lists and structs: they are written as JSON text.
         import orjson
+        import pyarrow as pa
+        import pyarrow.csv
 
         columns = {
             field.name: pa.array(

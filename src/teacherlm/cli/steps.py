@@ -15,9 +15,12 @@ from teacherlm.cli.progress import augment_line, duration
 from teacherlm.core.errors import GateFailed, Mistakes, Problem, RemoteFailed, TeacherlmError
 
 
-def check_declared(opened: Project, names: Sequence[str]) -> None:
+def check_declared(opened: Project, names: Sequence[str], source: Path | None = None) -> None:
     """All mistakes of all recipes at once, before anything is run."""
     problems: list[Problem] = []
+    if source is not None and len(names) > 1:
+        found = f"{source} cannot be the source of {len(names)} datasets"
+        problems.append(Problem("--source", found, f"build one at a time: {names[0]} --source {source}"))
     try:
         _ = opened.catalog
     except Mistakes as error:
@@ -93,10 +96,9 @@ def check_dataset(opened: Project, name: str, outcome: Outcome) -> None:
     outcome.rows.append(row)
     failed = [gate for gate in report.gates if not gate.passed]
     if failed:
-        found = ", ".join(f"{gate.name} (found {gate.value:.3g}, limit {gate.limit:.3g})" for gate in failed)
-        outcome.fail(
-            GateFailed(f"{name}: gates fail: {found}", "; ".join(dict.fromkeys(gate.remedy for gate in failed)))
-        )
+        found = ", ".join(dict.fromkeys(gate.name.partition("[")[0] for gate in failed))
+        remedies = "; ".join(dict.fromkeys(gate.remedy for gate in failed))
+        outcome.fail(GateFailed(f"{name}: {'a gate fails' if ', ' not in found else 'gates fail'}: {found}", remedies))
 
 
 def publish_datasets(opened: Project, names: Sequence[str], to: str, outcome: Outcome) -> dict[str, Any]:

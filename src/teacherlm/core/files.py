@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -126,4 +125,4 @@ def sweep_temporary(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             with contextlib.suppress(OSError):
-                os.unlink(path)
+                path.unlink()

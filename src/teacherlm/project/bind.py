@@ -1,4 +1,4 @@
-"""Declared files bound to the frozen spec class that their caller hands in; every mistake said with its place and edit."""
+"""Declared files bound to the frozen spec class that their caller hands in; each mistake with its place and edit."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def bind(
         )
     try:
         # By way of JSON, where strict means strict and a list may still become a tuple.
-        bound: Spec = _adapter(cast(type[Any], spec)).validate_json(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS))
+        bound: Spec = _adapter(cast(Any, spec)).validate_json(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS))
         return bound
     except ValidationError as error:
         problems = dict.fromkeys(_problem(located, loc, detail, spec, renames or {}) for detail in error.errors())

@@ -65,7 +65,15 @@ def read_yaml(path: Path, shown: str | None = None) -> Located:
         mark = error.problem_mark or error.context_mark
         place = f"{shown}:{mark.line + 1}:{mark.column + 1}" if mark else f"{shown}:1:1"
         found = f"is not YAML: {error.problem or error.context}"
-        raise Mistakes([Problem(place, found, "mend the line; a text with `: ` or `#` in it needs quotes")]) from None
+        raise Mistakes(
+            [
+                Problem(
+                    place,
+                    found,
+                    "mend the line; a text with `: ` or ` #` in it, or with `,` or `?` inside {…}, needs quotes",
+                )
+            ]
+        ) from None
     except yaml.reader.ReaderError as error:
         before = text[: int(error.position)]
         place = f"{shown}:{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
@@ -96,7 +104,9 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|fa
 _Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789"))
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:(?:0|[1-9][0-9]*)?\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?(?=[.eE]|(?<=\.)$))(?:[eE][-+]?[0-9]+)?$"),
+    re.compile(
+        r"^[-+]?(?:(?:0|[1-9][0-9]*)?\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?(?=[.eE]|(?<=\.)$))(?:[eE][-+]?[0-9]+)?$"
+    ),
     list("-+.0123456789"),
 )
 

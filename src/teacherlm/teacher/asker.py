@@ -1,7 +1,7 @@
 """Asking many calls: as many in flight as the teacher bears, every answer in the ledger, nothing lost.
 
-There is neither a semaphore nor a pool of workers. A request is a task; whenever one ends, as many are sent as the limit
-has places left. A call that waits for another attempt holds no place.
+There is neither a semaphore nor a pool of workers. A request is a task; whenever one ends, as many are sent as the
+limit has places left. A call that waits for another attempt holds no place.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from teacherlm.teacher.limit import Limit
 from teacherlm.teacher.tgi import Info
 
 CROWD = 4
-"""Calls that may wait for another attempt, for each place: more mean a teacher in trouble, new calls would only join them."""
+"""Calls that may wait for another attempt, for each place. More mean a teacher in trouble: new ones would join them."""
 
 
 @dataclass(slots=True)
@@ -115,6 +115,7 @@ class Asker:
         self.tally.places = self._limit.places
         while len(self._in_flight) < self._limit.places and (pending := self._next()) is not None:
             self.tally.requests += 1
+            self.tally.retries += pending.requests > 0
             pending.requests += 1
             self._in_flight.add(self.tally.requests)
             self._count_in_flight()
@@ -143,9 +144,7 @@ class Asker:
             self._went_wrong(pending, error, sent_at, is_oldest=number == min(self._in_flight))
         else:
             self._went_well()
-            self._settle(
-                pending, answer_line(call, self._info, completion, self._clock() - sent_at, pending.requests)
-            )
+            self._settle(pending, answer_line(call, self._info, completion, self._clock() - sent_at, pending.requests))
         finally:
             self._in_flight.discard(number)
             self._count_in_flight()
@@ -160,9 +159,8 @@ class Asker:
         if self._failing_since is None:
             self._failing_since = now
         if isinstance(error, TeacherAway):
-            self.tally.retries += 1
             self._ready.append(pending)
-            if not self._away:
+            if not self._away and not self._stopping:
                 self._away = True
                 self._rest(self._probe(error))
             return
@@ -180,9 +178,9 @@ class Asker:
             if isinstance(error, TeacherBusy):
                 self.tally.busy += 1
                 self._limit.refused(sent_at, now)
-        self.tally.retries += 1
-        self.tally.waiting += 1
-        self._rest(self._come_back(pending))
+        if not self._stopping:
+            self.tally.waiting += 1
+            self._rest(self._come_back(pending))
 
     def _settle(self, pending: _Pending, line: dict[str, Any]) -> None:
         """Write the line; count it, or ask once more where the limit cut it."""

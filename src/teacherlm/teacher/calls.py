@@ -90,9 +90,7 @@ def answer_line(call: Call, info: Info, completion: Completion, latency_s: float
     }
 
 
-def failure_line(
-    call: Call, info: Info, failure: str, attempts: int
-) -> dict[str, Any]:
+def failure_line(call: Call, info: Info, failure: str, attempts: int) -> dict[str, Any]:
     """The ledger line of a call that was refused for good, or given up for this run."""
     return _line(call, info, attempts) | {"status": "failed", "failure": failure}
 

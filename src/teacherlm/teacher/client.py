@@ -13,7 +13,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import ConnectError, ConnectTimeoutError, PyreqwestError
+from pyreqwest.exceptions import PyreqwestError
 
 from teacherlm.core.errors import Mistake
 from teacherlm.teacher.errors import TeacherAway, TeacherBusy, TeacherFault, TeacherLost
@@ -28,7 +28,7 @@ from teacherlm.teacher.tgi import (
     request_body,
 )
 
-TOKEN = "TEACHERLM_TEACHER_TOKEN"  # noqa: S105 - the variable's name
+TOKEN = "TEACHERLM_TEACHER_TOKEN"
 """Environment variable with the server's key."""
 
 
@@ -64,7 +64,7 @@ class Retry:
         """
         doublings = min(failures - 1, 30)  # a float bears no more than a thousand
         whole: float = min(self.longest_s, self.first_s * 2**doublings)
-        return whole * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+        return whole * random.uniform(0.5, 1.0)
 
 
 class Teacher:
@@ -155,9 +155,9 @@ class Teacher:
         try:
             response = await request.send()
             body = await response.bytes()
-        except (ConnectError, ConnectTimeoutError) as error:
-            raise TeacherAway(f"no connection ({_cause(error)})") from None
         except PyreqwestError as error:
+            if _CONNECTING in _causes(error):
+                raise TeacherAway(f"no connection ({_cause(error)})") from None
             raise TeacherFault(_cause(error)) from None
         if response.status != 200:
             raise read_error(response.status, bytes(body))
@@ -208,8 +208,16 @@ def _checked(url: str) -> str:
     return parts.geturl().rstrip("/")
 
 
+_CONNECTING = "client error (Connect)"
+"""What tells a connection that was never made. pyreqwest's `ConnectError` and `ConnectTimeoutError` do not: they are
+also raised where a connection breaks or falls silent before the answer begins."""
+
+
+def _causes(error: Exception) -> list[str]:
+    details = getattr(error, "details", None) or {}
+    return [cause["message"] for cause in details.get("causes") or []]
+
+
 def _cause(error: Exception) -> str:
     """The innermost reason of a transport error; the outer ones repeat the URL."""
-    details = getattr(error, "details", None) or {}
-    causes = [cause["message"] for cause in details.get("causes") or []]
-    return f"{getattr(error, 'message', error)}: {causes[-1]}" if causes else str(getattr(error, "message", error))
+    return (_causes(error) or [str(getattr(error, "message", error))])[-1]

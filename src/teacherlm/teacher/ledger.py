@@ -1,18 +1,19 @@
 """The ledger: the durable record of every answered call. One appended line per answer, before it counts for anything.
 
-A killed process loses at most the line it was writing; the kernel keeps the others. Power cuts are another matter: lines
-are forced to the disk when their segment is sealed.
+A killed process loses at most the line it was writing; the kernel keeps the others. Power cuts are another matter:
+lines are forced to the disk when their segment is sealed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import orjson
@@ -20,6 +21,9 @@ import orjson
 from teacherlm.core.errors import MachineFailed
 from teacherlm.core.files import disk_errors, disk_failure, sweep_temporary
 from teacherlm.teacher.segments import LINES, Segment, kind_folders, list_segments, read_lines, seal, sweep
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SEAL_AFTER = 20_000
 """Lines of a segment: some tens of megabytes, parsed at once while sealing."""
@@ -125,7 +129,8 @@ class _OpenSegment:
             while written < len(data):  # a full disk takes a part, then refuses
                 written += os.write(self._descriptor, data[written:])
         except OSError as error:
-            os.ftruncate(self._descriptor, self._size)  # no torn line in the middle of a segment
+            with contextlib.suppress(OSError):  # where even that fails the line stays torn, and the last one
+                os.ftruncate(self._descriptor, self._size)
             raise disk_failure(self.path, error) from error
         self._size += len(data)
         self.lines += 1
@@ -135,17 +140,19 @@ class _OpenSegment:
 
 
 class AnsweredCalls:
-    """The keys that need no asking again: answered, truncated, or refused for good. 17 bytes a key.
+    """The keys that need no asking again: answered, truncated, or refused for good. 20 bytes a key.
 
     Keys are compared by their first 128 bits.
     """
 
-    def __init__(self, high: np.ndarray[Any, Any], low: np.ndarray[Any, Any], cut: np.ndarray[Any, Any]) -> None:
-        order = np.lexsort((low, high))
-        self._high, self._low, self._cut = high[order], low[order], cut[order]
+    def __init__(self, keys: _Keys, segments: Sequence[Segment] = ()) -> None:
+        order = np.lexsort((keys.low, keys.high))
+        self._keys = _Keys(keys.high[order], keys.low[order], keys.cut_in[order])
+        self._segments = segments
+        self._texts: tuple[int, dict[str, str]] = (-1, {})
 
     def __len__(self) -> int:
-        return len(self._high)
+        return len(self._keys.high)
 
     @classmethod
     def read(cls, folder: Path) -> AnsweredCalls:
@@ -154,30 +161,51 @@ class AnsweredCalls:
         Raises:
             MachineFailed: a damaged segment.
         """
-        highs, lows, cuts = [_EMPTY], [_EMPTY], [_EMPTY.astype(bool)]
-        for kind_folder in kind_folders(folder):
-            for segment in list_segments(kind_folder):
-                high, low, cut = _keys(segment)
-                highs.append(high)
-                lows.append(low)
-                cuts.append(cut)
-        return cls(np.concatenate(highs), np.concatenate(lows), np.concatenate(cuts))
+        segments = [segment for kind_folder in kind_folders(folder) for segment in list_segments(kind_folder)]
+        found = [_NO_KEYS, *(_read_keys(segment, number) for number, segment in enumerate(segments))]
+        return cls(_Keys(*(np.concatenate(parts) for parts in zip(*found, strict=True))), segments)
 
     def look_up(self, keys: Sequence[str]) -> list[str | None]:
         """For each key `answered`, `truncated`, or None where it has to be asked."""
-        if not len(self._high) or not keys:
+        if not len(self) or not keys:
             return [None] * len(keys)
+        return [self._state(hits) if hits else None for hits in self._find(keys)]
+
+    def _state(self, hits: list[int]) -> str:
+        return "truncated" if all(self._keys.cut_in[hit] >= 0 for hit in hits) else "answered"
+
+    def text_of(self, key: str) -> str:
+        """The text of a truncated answer; empty where the key is not one. The segment that was read last is kept."""
+        if not len(self):
+            return ""
+        number = max((int(self._keys.cut_in[hit]) for hit in self._find([key])[0]), default=-1)
+        if number < 0:
+            return ""
+        if number != self._texts[0]:
+            self._texts = (number, _cut_texts(self._segments[number]))
+        return self._texts[1].get(key, "")
+
+    def _find(self, keys: Sequence[str]) -> list[list[int]]:
+        """For each key its positions."""
         high, low = _split(keys)
-        first = np.searchsorted(self._high, high, side="left")
-        last = np.searchsorted(self._high, high, side="right")
-        states: list[str | None] = []
-        for position, (start, end) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
-            hits = [i for i in range(start, end) if self._low[i] == low[position]]
-            states.append(None if not hits else "truncated" if all(self._cut[i] for i in hits) else "answered")
-        return states
+        first = np.searchsorted(self._keys.high, high, side="left").tolist()
+        last = np.searchsorted(self._keys.high, high, side="right").tolist()
+        ranges = zip(first, last, low, strict=True)
+        return [[hit for hit in range(start, end) if self._keys.low[hit] == half] for start, end, half in ranges]
 
 
-_EMPTY = np.empty(0, dtype=">u8")
+class _Keys(NamedTuple):
+    """Keys in columns."""
+
+    high: np.ndarray[Any, Any]
+    """The first 64 bits of each."""
+    low: np.ndarray[Any, Any]
+    """The next 64 bits."""
+    cut_in: np.ndarray[Any, Any]
+    """Number of the segment that holds the answer if it was cut, else -1."""
+
+
+_NO_KEYS = _Keys(np.empty(0, dtype=">u8"), np.empty(0, dtype=">u8"), np.empty(0, dtype=np.int32))
 
 
 def _split(keys: Sequence[str]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -185,27 +213,39 @@ def _split(keys: Sequence[str]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, A
     return packed[:, 0], packed[:, 1]
 
 
-def _keys(segment: Segment) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """High and low half of the settled keys of a segment, and whether their answer was cut."""
-    import pyarrow as pa
+def _read_keys(segment: Segment, number: int) -> _Keys:
+    """The settled keys of a segment."""
     import pyarrow.compute as pc
-    import pyarrow.parquet
 
-    if segment.is_sealed:
-        try:
-            table = pyarrow.parquet.read_table(segment.path, columns=["call_key", "status", "failure"])
-        except (pa.ArrowInvalid, OSError) as error:
-            raise MachineFailed(
-                f"the sealed ledger segment cannot be read: {error}",
-                "restore it from a backup, or move it away: its questions are then asked again",
-                str(segment.path),
-            ) from None
-    else:
-        table = read_lines(segment.path).select(["call_key", "status", "failure"])
+    table = _read(segment, ["call_key", "status", "failure"])
     again = pc.fill_null(pc.starts_with(table["failure"], EXHAUSTED), False)
     settled = table.filter(pc.and_(pc.invert(again), pc.is_valid(table["call_key"])))
     keys = settled["call_key"].to_pylist()
     if not keys:
-        return _EMPTY, _EMPTY, _EMPTY.astype(bool)
-    high, low = _split(keys)
-    return high, low, np.array(pc.equal(settled["status"], "truncated").to_pylist(), dtype=bool)
+        return _NO_KEYS
+    is_cut = pc.equal(settled["status"], "truncated").to_numpy(zero_copy_only=False)
+    return _Keys(*_split(keys), np.where(is_cut, np.int32(number), np.int32(-1)))
+
+
+def _cut_texts(segment: Segment) -> dict[str, str]:
+    import pyarrow.compute as pc
+
+    table = _read(segment, ["call_key", "status", "text"])
+    cut = table.filter(pc.equal(table["status"], "truncated"))
+    return dict(zip(cut["call_key"].to_pylist(), cut["text"].to_pylist(), strict=True))
+
+
+def _read(segment: Segment, columns: list[str]) -> pa.Table:
+    if not segment.is_sealed:
+        return read_lines(segment.path).select(columns)
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    try:
+        return pyarrow.parquet.read_table(segment.path, columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        raise MachineFailed(
+            f"the sealed ledger segment cannot be read: {error}",
+            "restore it from a backup, or move it away: its questions are then asked again",
+            str(segment.path),
+        ) from None

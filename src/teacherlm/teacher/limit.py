@@ -52,7 +52,7 @@ class Limit:
             self.value = min(self.ceiling, self.value + (1.0 if self._slow_start else 1.0 / self.value))
 
     def refused(self, sent_at: float, now: float) -> None:
-        """A call was refused for lack of room. One cut for all that were sent before the last cut: they tell the same news."""
+        """A call was refused for lack of room. Those that were sent before the last cut tell nothing new."""
         self._slow_start = False
         if sent_at >= self._last_cut:
             self.value = max(1.0, self.value * DECREASE)

@@ -1,7 +1,7 @@
 """The ledger's files: numbered segments, open as lines (`N.jsonl`) or sealed as Parquet (`N.parquet`).
 
-Readers list a folder once and take `N.parquet` before `N.jsonl`. A writer always starts a new number, so that a torn last
-line, which a killed process leaves, stays the last one and is ignored.
+Readers list a folder once and take `N.parquet` before `N.jsonl`. A writer always starts a new number, so that a torn
+last line, which a killed process leaves, stays the last one and is ignored.
 """
 
 from __future__ import annotations
@@ -61,9 +61,6 @@ def read_lines(path: Path) -> pa.Table:
     Raises:
         MachineFailed: a line in the middle is damaged; names it.
     """
-    import pyarrow as pa
-    import pyarrow.json
-
     schema = record("rationale").arrow()
     try:
         data = path.read_bytes()
@@ -79,14 +76,34 @@ def read_lines(path: Path) -> pa.Table:
     whole = data[: data.rfind(b"\n") + 1]
     if not whole:
         return schema.empty_table()
+    try:
+        return _parse(whole, schema)
+    except ValueError as error:
+        raise _damaged(path, whole, schema, error) from None
+
+
+def _parse(whole: bytes, schema: pa.Schema) -> pa.Table:
+    """Whole lines as a table.
+
+    Raises:
+        ValueError: a line is no JSON, lacks a value or has one of another type.
+    """
+    import pyarrow as pa
+    import pyarrow.json
+
     options = pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     # One block: a line may be long, and a block must hold a whole one.
     reading = pyarrow.json.ReadOptions(use_threads=False, block_size=max(len(whole) + 1, 1 << 16))
     try:
         table = pyarrow.json.read_json(pa.BufferReader(whole), parse_options=options, read_options=reading)
-        return table.select(schema.names).cast(schema)
-    except (pa.ArrowInvalid, pa.ArrowKeyError, UnicodeDecodeError) as error:
-        raise _damaged(path, whole, error) from None
+        table = table.select(schema.names).cast(schema)
+        table.validate(full=True)  # the parser lets bytes pass that are no UTF-8
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise ValueError(str(error).partition(" in row ")[0]) from None
+    for column in record("rationale"):
+        if not column.nullable and table[column.name].null_count:
+            raise ValueError(f"`{column.name}` is missing")
+    return table
 
 
 def seal(segment: Path) -> Path:
@@ -118,17 +135,12 @@ def _sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _damaged(path: Path, whole: bytes, error: Exception) -> MachineFailed:
-    import orjson
-
-    required = [column.name for column in record("rationale") if not column.nullable]
-    for number, line in enumerate(whole.splitlines(), start=1):
+def _damaged(path: Path, whole: bytes, schema: pa.Schema, error: ValueError) -> MachineFailed:
+    """Find the line that cannot be read."""
+    for number, line in enumerate(whole.split(b"\n")[:-1], start=1):
         try:
-            values = orjson.loads(line)
-            fault = next((f"`{name}` is missing" for name in required if values.get(name) is None), None)
-        except (orjson.JSONDecodeError, AttributeError) as cause:
-            fault = str(cause)
-        if fault:
+            _parse(line + b"\n", schema)
+        except ValueError as fault:
             return MachineFailed(
                 f"the ledger line is damaged ({fault})",
                 "mend the line if you can, or delete it: its question is then asked again. Nothing else is lost",

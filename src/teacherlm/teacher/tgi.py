@@ -163,7 +163,8 @@ def read_info(url: str, status: int, body: bytes) -> Info:
         raise read_error(status, body)
     if status in (429, 502, 503, 504):
         raise TeacherLost(
-            f"the teacher at {url} is not ready (GET /info: {status})", "wait until it has loaded its model and run again"
+            f"the teacher at {url} is not ready (GET /info: {status})",
+            "wait until it has loaded its model and run again",
         )
     try:
         info = orjson.loads(body) if status == 200 else None

@@ -1,4 +1,4 @@
-"""One form for texts: blanks collapsed, since doubled blanks disturb the teacher (TeacherLM, arXiv 2310.19019, section 3)."""
+"""One form for texts: blanks collapsed, since doubled ones disturb the teacher (arXiv 2310.19019, section 3)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ _EMPTY_LINES = re.compile(r"\n{3,}")
 _ANY = re.compile(r"[ \t\r\n\f\v\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
 
 SQL_MACROS = """
-CREATE OR REPLACE TEMP MACRO as_text(x) AS CASE WHEN typeof(x) = 'JSON' THEN to_json(x) ->> '$' ELSE CAST(x AS VARCHAR) END;
+CREATE OR REPLACE TEMP MACRO as_text(x) AS
+    CASE WHEN typeof(x) = 'JSON' THEN to_json(x) ->> '$' ELSE CAST(x AS VARCHAR) END;
 CREATE OR REPLACE TEMP MACRO clean_text(t) AS trim(
     regexp_replace(regexp_replace(regexp_replace(as_text(t),
         '[ \\t\\r\\f\\v\\x{00a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}]+', ' ', 'g'),

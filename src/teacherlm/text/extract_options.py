@@ -1,0 +1,122 @@
+"""Which option a passage names: by its letter or by its text."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from teacherlm.text.extract_words import YES_NO_ANSWER, bare, last_sentence, plain, polarity
+
+SEVERAL = -1
+"""In the place of a position: more than one letter is stated."""
+
+_SEVERAL_LETTERS = re.compile(r"\(?[A-Za-z]\)?\s{0,3}(?:and|or|/|&|,)\s{0,3}\(?[A-Za-z]\b[).,]")
+_STATED_LETTER = re.compile(r"""([A-Za-z])\)|([A-Z])(?:[.:,;*"”}\]]|\s*+$|[^\S\n]*+\n| (?:because|since)\b)""")
+_OTHER_LETTER = re.compile(r"[^.\n]{0,80}?\b(?:and|or|/) ?\(?([A-Z])\)")
+_BRACKETED = re.compile(r"(?<!\w)\(([A-Za-z])\)")
+_LONE_LETTER = re.compile(r"[\W_]*+([A-Z])[\W_]*+")
+_LETTERED_LINE = re.compile(r"^[^\S\n]*+[(*]{0,3}([A-Z])[*]{0,2}[).:](?=\s|$)", re.MULTILINE)
+_REFUSED = re.compile(
+    r"\b(?:not|cannot|never|neither|nor|none|without|wrong|incorrect|false|unlike|except|eliminated?|rather than"
+    r"|instead of|ruled? out)\b|n't\b",
+    re.IGNORECASE,
+)
+
+
+class Option(NamedTuple):
+    words: str
+    place: int
+
+
+@lru_cache(maxsize=512)
+def options_of(choices: tuple[str, ...]) -> tuple[Option, ...]:
+    """The options' words, the longest first, so that "not true" is found before "true"."""
+    options = [Option(plain(bare(choice)) + " ", place) for place, choice in enumerate(choices)]
+    return tuple(sorted((option for option in options if option.words != " "), key=lambda option: -len(option.words)))
+
+
+@lru_cache(maxsize=512)
+def truths_of(choices: tuple[str, ...]) -> dict[bool, int]:
+    """Which option is the yes and which the no, where there is one of each.
+
+    >>> truths_of(("False", "True")), truths_of(("gold", "iron"))
+    ({False: 0, True: 1}, {})
+    """
+    truths = [
+        (polarity(choice) is True, place) for place, choice in enumerate(choices) if YES_NO_ANSWER.fullmatch(choice)
+    ]
+    places = dict(truths)
+    return places if len(places) == len(truths) == 2 else {}
+
+
+def stated_letter(conclusion: str, options: int) -> int | None:
+    """The position of the letter that a conclusion begins with; SEVERAL; or None: it begins with no option's letter.
+
+    >>> stated_letter("B) iron", 4), stated_letter("A) or (B).", 4), stated_letter("A dog.", 4)
+    (1, -1, None)
+    """
+    stated = _STATED_LETTER.match(conclusion)
+    if stated is None:
+        return SEVERAL if _SEVERAL_LETTERS.match(conclusion) else None
+    letter = stated[1] or stated[2]
+    place = ord(letter) & 31
+    if place > options:
+        return None
+    if _SEVERAL_LETTERS.match(conclusion):
+        return SEVERAL
+    other = _OTHER_LETTER.match(conclusion, stated.end())
+    return SEVERAL if other and other[1] != letter.upper() else place - 1
+
+
+def option_at(conclusion: str, choices: tuple[str, ...]) -> int | None:
+    """The option that a conclusion begins with; of options that differ by signs alone, the one written there.
+
+    >>> option_at("not true, since iron rusts", ("true", "not true")), option_at("it depends", ("true", "not true"))
+    (1, None)
+    """
+    said = bare(conclusion)
+    words = plain(said) + " "
+    begins = [option for option in options_of(choices) if words.startswith(option.words)]
+    if len(begins) > 1:
+        begins = [option for option in begins if option.words == begins[0].words]
+    if len(begins) > 1:
+        begins = [option for option in begins if said.startswith(bare(choices[option.place]))] or begins
+    return begins[0].place if begins else None
+
+
+def fallback_letter(text: str, options: int) -> int | None:
+    """A chain that is a letter; the last bracketed letter of its last sentence; its only line that begins with one.
+
+    >>> fallback_letter("C", 4), fallback_letter("Iron rusts: (B)", 4), fallback_letter("B) iron\\n\\nIt rusts.", 4)
+    (2, 1, 1)
+    """
+    lone = _LONE_LETTER.fullmatch(text) if len(text) < 40 else None
+    if lone is not None:
+        letter = lone[1]
+    else:
+        last = last_sentence(text)
+        letters = [letter for letter in _BRACKETED.findall(last) if ord(letter) & 31 <= options]
+        if letters:
+            return None if _REFUSED.search(last) else (ord(letters[-1]) & 31) - 1
+        lines = _LETTERED_LINE.findall(text)
+        if len(lines) != 1:
+            return None
+        letter = lines[0]
+    place = ord(letter) & 31
+    return place - 1 if place <= options else None
+
+
+def only_option_in(sentence: str, choices: tuple[str, ...]) -> int | None:
+    """The only option that a sentence names, where it refuses nothing.
+
+    >>> only_option_in("Barking points to a dog.", ("cat", "dog")), only_option_in("It is no dog.", ("cat",))
+    (1, None)
+    """
+    rest = f" {plain(sentence)} "
+    named: set[int] = set()
+    for words, place in options_of(choices):
+        if (there := f" {words}") in rest:
+            named.add(place)
+            rest = rest.replace(there, " | ")
+    return named.pop() if len(named) == 1 and not _REFUSED.search(sentence) else None
