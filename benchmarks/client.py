@@ -29,7 +29,9 @@ def bare(url: str, calls: int, concurrency: int) -> dict[str, float]:
     """A loop that posts ready-made bodies, reads the answers and forgets them."""
     from pyreqwest.client import ClientBuilder
 
-    body = b'{"inputs":"' + b"Q: Does iron rust faster in salt water? (A) True (B) False A: " * 4 + b'","parameters":{}}'
+    body = (
+        b'{"inputs":"' + b"Q: Does iron rust faster in salt water? (A) True (B) False A: " * 4 + b'","parameters":{}}'
+    )
 
     async def main() -> None:
         left = iter(range(calls))

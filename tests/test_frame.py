@@ -147,9 +147,9 @@ def test_open_has_a_method_for_each_step(tmp_path: Path) -> None:
     with teacher() as server:
         steps(project, server)
     assert project.plan("d").calls == 6
-    assert not project.is_checked("d")
-    assert project.check("d").passed
-    assert project.is_checked("d")
+    report = project.check("d", only_if_stale=True)
+    assert report.passed
+    assert project.check("d", only_if_stale=True).created_at == report.created_at
     published = project.publish("d", to=tmp_path / "published")
     assert published.rows == 2
     frame = project.sql("SELECT kind, count(*) AS n FROM rationales GROUP BY kind ORDER BY kind").pl()
@@ -166,12 +166,26 @@ def test_a_check_is_stale_once_something_it_depends_on_has_changed(tmp_path: Pat
     with teacher() as server:
         project.build("d")
         project.augment("d", teacher=server.url, kinds=["fundamentals"])
-        project.check("d")
+        report = project.check("d")
         project.augment("d", teacher=server.url)
-    assert not project.is_checked("d")
     assert [row["state"] for row in project.status()] == ["check is stale"]
     with pytest.raises(GateFailed):
         project.publish("d", to=tmp_path / "published")
+    assert project.check("d", only_if_stale=True).created_at > report.created_at
+
+
+def test_run_repeats_only_what_is_stale(tmp_path: Path) -> None:
+    parquet(tmp_path / "p" / "builders" / "rows.parquet", [{"q": "Which metal rusts when it is wet?", "a": "iron"}])
+    recipe(tmp_path / "p")
+    project = teacherlm.open(tmp_path / "p", workspace=tmp_path / "w")
+    with teacher() as server:
+        first = project.run("d", teacher=server.url, to=tmp_path / "published")
+        second = project.run("d", teacher=server.url, to=tmp_path / "published")
+        assert len(server.prompts) == 3
+    assert first.report is not None and second.report is not None
+    assert first.report.created_at == second.report.created_at
+    assert second.built.reused and second.augmented.already == 3
+    assert second.published is not None and second.published.unchanged == ("d",)
 
 
 def test_an_unknown_name_of_the_package_is_an_attribute_error() -> None:

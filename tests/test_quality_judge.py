@@ -47,6 +47,7 @@ def test_the_shipped_rules_say_what_they_are() -> None:
         ("copies_question", "reject"),
         ("duplicate_text", "warn"),
         ("empty", "reject"),
+        ("garbled", "reject"),
         ("orphan", "reject"),
         ("repeats_itself", "reject"),
         ("runs_on", "reject"),

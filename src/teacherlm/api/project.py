@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from teacherlm.api import augment as augmenting
 from teacherlm.api import check as checking
@@ -36,6 +36,15 @@ PAPER = "paper"
 
 def _silent(_: str) -> None:
     pass
+
+
+class Run(NamedTuple):
+    """What each step of a run did."""
+
+    built: building.Built
+    augmented: augmenting.Augmented
+    report: Report | None
+    published: Published | None
 
 
 @dataclass(frozen=True)
@@ -143,16 +152,45 @@ class Project:
         with _listening(chosen, tell) as url:
             return augmenting.augment(order, self.workspace, chosen, url, concurrency=concurrency, watch=watch)
 
-    def check(self, name: str) -> Report:
-        """Let the rules judge every rationale; write verdicts, the augmented table and the report."""
-        return checking.check(self.files, self.catalog, self.workspace, self.recipe(name))
+    def check(self, name: str, *, only_if_stale: bool = False) -> Report:
+        """Let the rules judge every rationale; write verdicts, the augmented table and the report.
 
-    def is_checked(self, name: str) -> bool:
-        """Whether the last report still holds."""
-        report = checking.read_report(self.workspace, name)
-        return report is not None and not checking.changed_since(
-            self.files, self.catalog, self.workspace, self.recipe(name), report
+        Args:
+            only_if_stale: leave it where samples, rationales, rules and gates are those of the last check.
+        """
+        bound = self.recipe(name)
+        if only_if_stale:
+            report = checking.read_report(self.workspace, name)
+            if report and not checking.changed_since(self.files, self.catalog, self.workspace, bound, report):
+                return report
+        return checking.check(self.files, self.catalog, self.workspace, bound)
+
+    def run(
+        self,
+        name: str,
+        *,
+        teacher: str | None = None,
+        source: str | Path | None = None,
+        split: str | None = None,
+        kinds: Sequence[str] | None = None,
+        limit: int | None = None,
+        concurrency: int | None = None,
+        to: str | Path | None = None,
+        watch: Callable[[augmenting.Augmented], None] | None = None,
+        tell: Callable[[str], None] = _silent,
+    ) -> Run:
+        """Build, augment, check and, with `to`, publish: only what is stale or missing. See each for the arguments.
+
+        An interruption ends the run after `augment`: the steps not reached are None.
+        """
+        built = self.build(name, source=source, split=split, tell=tell)
+        augmented = self.augment(
+            name, teacher=teacher, kinds=kinds, limit=limit, concurrency=concurrency, watch=watch, tell=tell
         )
+        if augmented.stopped_by:
+            return Run(built, augmented, None, None)
+        report = self.check(name, only_if_stale=True)
+        return Run(built, augmented, report, self.publish(name, to=to) if to is not None else None)
 
     def publish(self, *names: str, to: str | Path) -> Published:
         """Publish checked datasets to a folder."""

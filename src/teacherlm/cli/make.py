@@ -167,7 +167,7 @@ def run(
             if INTERRUPTED in steps.codes:
                 outcome.codes.add(INTERRUPTED)
                 break
-            check_dataset(opened, name, steps)
+            check_dataset(opened, name, steps, only_if_stale=True)
             outcome.rows.append({"dataset": name, "asked_now": state.tally.settled, **counts_of(steps.rows[-1])})
             if not steps.codes & {1, 4}:
                 whole.append(name)

@@ -90,8 +90,8 @@ def augment_dataset(
     return state
 
 
-def check_dataset(opened: Project, name: str, outcome: Outcome) -> None:
-    report = opened.check(name)
+def check_dataset(opened: Project, name: str, outcome: Outcome, *, only_if_stale: bool = False) -> None:
+    report = opened.check(name, only_if_stale=only_if_stale)
     row = show.report_row(report)
     outcome.rows.append(row)
     failed = [gate for gate in report.gates if not gate.passed]

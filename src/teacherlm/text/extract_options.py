@@ -11,15 +11,16 @@ from teacherlm.text.extract_words import YES_NO_ANSWER, bare, last_sentence, pla
 SEVERAL = -1
 """In the place of a position: more than one letter is stated."""
 
-_SEVERAL_LETTERS = re.compile(r"\(?[A-Za-z]\)?\s{0,3}(?:and|or|/|&|,)\s{0,3}\(?[A-Za-z]\b[).,]")
+_SEVERAL_LETTERS = re.compile(r"\(?[A-Za-z]\)?\s{0,3}(?:(?:and|or)\b|[/&,])\s{0,3}\(?[A-Za-z]\b[).,]")
 _STATED_LETTER = re.compile(r"""([A-Za-z])\)|([A-Z])(?:[.:,;*"”}\]]|\s*+$|[^\S\n]*+\n| (?:because|since)\b)""")
 _OTHER_LETTER = re.compile(r"[^.\n]{0,80}?\b(?:and|or|/) ?\(?([A-Z])\)")
 _BRACKETED = re.compile(r"(?<!\w)\(([A-Za-z])\)")
 _LONE_LETTER = re.compile(r"[\W_]*+([A-Z])[\W_]*+")
 _LETTERED_LINE = re.compile(r"^[^\S\n]*+[(*]{0,3}([A-Z])[*]{0,2}[).:](?=\s|$)", re.MULTILINE)
+_LISTED = re.compile(r"[\s*]*+(?:\(?[A-Z][).:]|\d+[.)]|[-•])\s")
 _REFUSED = re.compile(
     r"\b(?:not|cannot|never|neither|nor|none|without|wrong|incorrect|false|unlike|except|eliminated?|rather than"
-    r"|instead of|ruled? out)\b|n't\b",
+    r"|instead of|ruled? out|if|whether|unclear|depends)\b|n't\b",
     re.IGNORECASE,
 )
 
@@ -108,15 +109,17 @@ def fallback_letter(text: str, options: int) -> int | None:
 
 
 def only_option_in(sentence: str, choices: tuple[str, ...]) -> int | None:
-    """The only option that a sentence names, where it refuses nothing.
+    """The only option that a sentence names, where it refuses nothing and is no item of a list.
 
     >>> only_option_in("Barking points to a dog.", ("cat", "dog")), only_option_in("It is no dog.", ("cat",))
     (1, None)
     """
+    if _LISTED.match(sentence) or _REFUSED.search(sentence):
+        return None
     rest = f" {plain(sentence)} "
     named: set[int] = set()
     for words, place in options_of(choices):
         if (there := f" {words}") in rest:
             named.add(place)
             rest = rest.replace(there, " | ")
-    return named.pop() if len(named) == 1 and not _REFUSED.search(sentence) else None
+    return named.pop() if len(named) == 1 else None

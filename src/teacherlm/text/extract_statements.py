@@ -24,6 +24,7 @@ _ADJECTIVES = (
     *("correct ", "right ", "best ", "only ", "appropriate ", "likely ", "suitable ", "logical ", "final "),
     *("correct answer ", "right answer ", "best answer ", "final answer "),
 )
+_LETTER_AFTER = re.compile(r" \(?[A-Z]\b(?! (?:is|=))")  # "answer D may tempt" is about D
 _TELLS = re.compile(
     r"s?+(?! (?:choice|option))(?: \([a-z ]{3,30}\))?(?: [a-z' ]{0,40}?)??"
     r"(?: ?[*_]{0,3}:[*_]{0,3}|(?: is:?| are:?| was| would be| should be| must be| has to be| =)(?=[\s$\\*\"]))"
@@ -37,14 +38,16 @@ _IS_CORRECT = (
     r" (?:is|must be|would be) (?:therefore |thus |the |most |only |single |appropriate ){0,4}"
     r"(?:correct|right|best|answer)\b"
 )
-_LETTER_FIRST = re.compile(rf"(?:\([A-Za-z]\)(?: [\w']++){{0,6}}|[A-Z](?<!\w.)){_IS_CORRECT}", re.ASCII)
+_LETTER_FIRST = re.compile(
+    rf"(?:\(([A-Za-z])\)(?: [\w']++){{0,6}}|([A-Z])(?<!\w.)(?:\)(?: [\w']++){{0,6}})?){_IS_CORRECT}", re.ASCII
+)
 _LETTER_LAST = re.compile(r"(?:[Mm]ost|[Bb]est|[Cc]orrect) [^.\n]{0,100} (?:is|are):?[^\S\n]{1,3}(?=\(?[A-Z]\))")
 
 # What stands before a statement of what somebody might answer.
 _HEDGED = re.compile(
     r"\b(?:wrong|incorrect|false|mistaken|tempting|possible|another|other|common|first|if the|whether the|unless the"
     r"|n't be the|not the|never the"
-    r"|(?:might|may|could|would|can|people|students|some|often)(?: \w+){0,3}"
+    r"|(?<!\bwe )(?:might|may|could|would|can|people|students|some|often)(?: \w+){0,3}"
     r" (?:think|say|guess|believe|assume|conclude|answer|choose)(?: \w+){0,2})(?: correct| right| final)? $",
     re.ASCII,
 )
@@ -90,23 +93,25 @@ def statements(text: str, *, lettered: bool, may_negate: bool) -> Iterator[State
     low = text.lower()
     if len(low) != len(text):  # "İ" grows
         low = text.translate(_ASCII_LOWER)
-    heads = _heads(text, low, lettered)
+    heads = _heads(text, low)
+    if lettered:
+        heads += [(found.start(), found.start(), found[1] or found[2]) for found in _LETTER_FIRST.finditer(text)]
+        heads += [(found.end(), found.start(), "") for found in _LETTER_LAST.finditer(text)]
     heads.sort()
     end = len(text)
-    for start, head, marked in heads[: -MAX_STATEMENTS - 1 : -1]:
-        if start < end:
-            conclusion = text[start : min(end, start + MAX_CONCLUSION)]
-            hedged = not marked and _HEDGED.search(low, max(0, head - 90), head)
-            if not hedged:
-                end = min(end, head)
-                if may_negate or not _NEGATED.match(conclusion):
-                    opening = _OPENING.match(conclusion)
-                    yield Statement(conclusion[opening.end() :] if opening else conclusion, conclusion)
+    for start, head, letter in heads[: -MAX_STATEMENTS - 1 : -1]:
+        if start >= end or _HEDGED.search(low, max(0, head - 90), head):
+            continue
+        said = f"{letter})" if letter else text[start : min(end, start + MAX_CONCLUSION)]
+        end = head
+        if may_negate or not _NEGATED.match(said):
+            opening = _OPENING.match(said)
+            yield Statement(said[opening.end() :] if opening else said, said)
 
 
-def _heads(text: str, low: str, lettered: bool) -> list[tuple[int, int, bool]]:
-    """Where each statement's conclusion and its head begin, and whether it is told by a mark."""
-    heads: list[tuple[int, int, bool]] = []
+def _heads(text: str, low: str) -> list[tuple[int, int, str]]:
+    """Where each statement's conclusion and its head begin, in no order; the letter that it is told by, if by one."""
+    heads: list[tuple[int, int, str]] = []
     for noun in _NOUNS:
         at = low.find(noun)
         while at >= 0:
@@ -115,19 +120,16 @@ def _heads(text: str, low: str, lettered: bool) -> list[tuple[int, int, bool]]:
                 counts = at == 0 or not (low[at - 1].isalnum() or low[at - 1] == "_")
             else:
                 counts = low.endswith(_ADJECTIVES, max(0, at - 20), at)
-            if counts:
+            if counts and not _LETTER_AFTER.match(text, after):
                 if tells := _TELLS.match(low, after):
-                    heads.append((tells.end(), at, False))
+                    heads.append((tells.end(), at, ""))
                 elif (heading := _HEADING.match(low, after)) and _BEFORE_HEADING.search(low, max(0, at - 30), at):
-                    heads.append((heading.end(), at, False))
+                    heads.append((heading.end(), at, ""))
             at = low.find(noun, after)
     if "A:" in text or "####" in text:
-        heads += [(mark.end(), mark.start(), True) for mark in _LINE.finditer(text)]
+        heads += [(mark.end(), mark.start(), "") for mark in _LINE.finditer(text)]
     at = text.find(_BOXED)
     while at >= 0:
-        heads.append((at + len(_BOXED), at, True))
+        heads.append((at + len(_BOXED), at, ""))
         at = text.find(_BOXED, at + 1)
-    if lettered:
-        heads += [(found.start(), found.start(), False) for found in _LETTER_FIRST.finditer(text)]
-        heads += [(found.end(), found.start(), False) for found in _LETTER_LAST.finditer(text)]
     return heads

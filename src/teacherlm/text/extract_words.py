@@ -21,7 +21,7 @@ _TRUTHS = re.compile(r"(not |n't |un)?\b(?:(yes|true)|(?:false|no(?=\s?[.,;:!)\"
 _PHRASE_OPENING = re.compile(r"[\s*_:,\"“‘'$]*+(?:that\b|\\text\{)?[\s*_\"“‘'$]*+")
 _PHRASE = re.compile(
     r"(?:[^.!?\n]|(?<=\b[A-Z])\.|(?<=\b(?:Mr|Ms|Dr|St|vs|Jr|Sr))\.|(?<=\bMrs)\.|[.!?](?=[\w,)]))*?"
-    r"(?=[.!?]?(?:[\"”'*)]{0,3}$|[\"”'*)]{0,3}\s[A-Z\n]|\n)|,? (?:because|since|as it|as they|which) )"
+    r"(?=[.!?]?(?:[\"”'*)]{0,3}$|[\"”'*)]{0,3}\s[A-Z\n]|\n)|[\"”]?,? (?:because|since|as it|as they|which) )"
 )
 _NOT_A_FORMULA = re.compile(r"[^\d\s.+*/()x×÷^=-]")
 
