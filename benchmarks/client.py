@@ -62,8 +62,10 @@ def whole(url: str, calls: int, concurrency: int) -> dict[str, float]:
             for number in range(-(-calls // KINDS)):
                 row = {"id": f"q{number}", "q": f"Does iron rust faster in salt water than in {number} drops of oil?"}
                 rows.write(json.dumps(row) + "\n")
+        # In a process of its own: its memory is not what is measured.
+        build = [sys.executable, "-m", "teacherlm", "build", "bench", "-p", str(root), "-w", str(root / "workspace")]
+        subprocess.run(build, check=True, capture_output=True)
         project = teacherlm.open(root, workspace=root / "workspace")
-        project.build("bench")
         with clock() as taken:
             state = project.augment("bench", teacher=url, concurrency=concurrency)
         if state.tally.answered != -(-calls // KINDS) * KINDS:
@@ -121,7 +123,8 @@ def main() -> None:
                 for what, taken in (("bare loop", base), ("augment", measure("augment", url, calls, concurrency))):
                     print(
                         f"{what:<10}{calls:>9,}{concurrency:>11}{calls / taken['seconds']:>10,.0f}"
-                        f"{1000 * taken['cpu'] / calls:>13.3f}{taken['cpu'] / base['cpu']:>11.2f}{taken['peak_mb']:>9.0f}"
+                        f"{1000 * taken['cpu'] / calls:>13.3f}{taken['cpu'] / base['cpu']:>11.2f}"
+                        f"{taken['peak_mb']:>9.0f}"
                     )
         server.stdin.close()
 

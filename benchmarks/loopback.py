@@ -20,8 +20,8 @@ INFO = b'{"model_id":"loopback/instant","model_sha":"0","max_concurrent_requests
 
 
 def _response(body: bytes) -> bytes:
-    head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-prompt-tokens: 60\r\ncontent-length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+    lines = ("HTTP/1.1 200 OK", "content-type: application/json", "x-prompt-tokens: 60", f"content-length: {len(body)}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
 
 
 GENERATED, DESCRIBED, HEALTHY = _response(ANSWER), _response(INFO), _response(b"")

@@ -29,7 +29,8 @@ def test_the_make_targets_exist() -> None:
 
 def test_ones_own_data_and_server(tmp_path: Path) -> None:
     commands, code = blocks("sh")[1], blocks("python")[0]
-    script = f"set -eu\n{commands}\n{sys.executable} -c '{code.strip()[:-1].replace('datasets.load_dataset', 'print(datasets.load_dataset', 1)}])'\n"
+    printed = code.strip().replace("datasets.load_dataset", "print(datasets.load_dataset", 1) + ")"
+    script = f"set -eu\n{commands}\n{sys.executable} -c '{printed}'\n"
     with teacher() as served:
         script = script.replace("http://127.0.0.1:8080", served.url)
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"

@@ -33,8 +33,9 @@ PARQUET = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 20000"
 
 
 def read_rules(files: ProjectFiles, catalog: Catalog) -> tuple[Rule, ...]:
-    """The rules that ship with teacherlm and the project's own, which take the place of those with the same name; with the
-    catalogue's settings.
+    """The rules that ship with teacherlm and the project's own, which take the place of those with the same name.
+
+    Settings are the catalogue's.
 
     Raises:
         Mistakes: headers and settings that are wrong, all of them.

@@ -88,6 +88,8 @@ def is_gold(extracted: Extracted, choices: Sequence[str], answer: str) -> bool |
     if choices:
         return stated == answer
     kind = kind_of(answer)
+    if kind == "letter":
+        return stated == answer.strip("().")
     if kind == "number":
         return same_number(stated, answer)
     if kind == "yes_no":
@@ -126,7 +128,7 @@ def _option(text: str, choices: tuple[str, ...]) -> Extracted:
         if place is not None:
             return _SEVERAL if place == SEVERAL else found(place, "statement")
     if (place := fallback_letter(text, len(choices))) is not None:
-        return found(place, "letter")
+        return _SEVERAL if place == SEVERAL else found(place, "letter")
     if (place := only_option_in(last_sentence(text), choices)) is not None:
         return found(place, "option_text")
     if (truths := truths_of(choices)) and (truth := truth_of(text)) is not None:
@@ -139,18 +141,23 @@ def _letter(text: str) -> Extracted:
         if (place := stated_letter(statement.conclusion, len(ascii_uppercase))) is not None:
             return _SEVERAL if place == SEVERAL else Extracted(ascii_uppercase[place], None, "statement")
     place = fallback_letter(text, len(ascii_uppercase))
-    return _NONE if place is None else Extracted(ascii_uppercase[place], None, "letter")
+    if place is None or place == SEVERAL:
+        return _NONE if place is None else _SEVERAL
+    return Extracted(ascii_uppercase[place], None, "letter")
 
 
 _FIRST_SENTENCE = re.compile(r"\s*+(?:[^.\n]|\.(?=\d)|(?<=\b[Rr]s)\.)*+")
 
 
+_EQUALS = ("=", "equals", "which is", "which gives", "which makes")
+
+
 def _number(text: str) -> Extracted:
     for statement in statements(text, lettered=False, may_negate=False):
-        # After the last "=" of the sentence, if there is one: "the answer is 4 x 3 = 12".
+        # After the sentence's last "=", if it has one: "the answer is 4 x 3 = 12", "4 times 3, which is 12".
         sentence = _FIRST_SENTENCE.match(statement.conclusion)
         said = sentence.group() if sentence else ""
-        if number := NUMBER.search(said, said.rfind("=") + 1):
+        if number := NUMBER.search(said, max(said.rfind(sign) for sign in _EQUALS) + 1):
             return Extracted(number.group(), None, "statement")
     last = last_number(text)
     return _NONE if last is None else Extracted(last, None, "last_number")

@@ -15,9 +15,9 @@ NUMBER = re.compile(
 )
 _LAST_DIGIT = re.compile(r"(?s:.*)[0-9]")
 _FRACTION = re.compile(r"\\[dt]?frac\{(-?\d+)\}\{(\d+)\}", re.ASCII)
-_ONLY_NUMBER = re.compile(r"[\W_]*?([-−]?\$?(?:[\d,]*\.?\d+)(?:/\d+)?(?: ?\\?%)?)[.,]?[^\d]*", re.ASCII)
+_ONLY_NUMBER = re.compile(r"[\W_]*+(?:(?<!\.)\d[\d,]*+(?:\.\d++)?+|(?<=\.)\d++)(?:/\d++)?+[^\d]*+", re.ASCII)
 _MIXED = re.compile(r"(\d+) (\d+)/(\d+)", re.ASCII)
-_NEAR = 80
+_NEAR = 48
 """Characters before the last digit in which its number begins."""
 
 

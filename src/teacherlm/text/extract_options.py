@@ -16,12 +16,27 @@ _STATED_LETTER = re.compile(r"""([A-Za-z])\)|([A-Z])(?:[.:,;*"”}\]]|\s*+$|[^\S
 _OTHER_LETTER = re.compile(r"[^.\n]{0,80}?\b(?:and|or|/) ?\(?([A-Z])\)")
 _BRACKETED = re.compile(r"(?<!\w)\(([A-Za-z])\)")
 _LONE_LETTER = re.compile(r"[\W_]*+([A-Z])[\W_]*+")
-_LETTERED_LINE = re.compile(r"^[^\S\n]*+[(*]{0,3}([A-Z])[*]{0,2}[).:](?=\s|$)", re.MULTILINE)
+_LETTERED_LINE = re.compile(r"\n[^\S\n]*+[(*]{0,3}([A-Z])[*]{0,2}[).:](?=\s|$)([^\n]*+)")
+_LETTER_INSIDE = re.compile(r"\b[A-Z]\)")
 _LISTED = re.compile(r"[\s*]*+(?:\(?[A-Z][).:]|\d+[.)]|[-•])\s")
-_REFUSED = re.compile(
-    r"\b(?:not|cannot|never|neither|nor|none|without|wrong|incorrect|false|unlike|except|eliminated?|rather than"
-    r"|instead of|ruled? out|if|whether|unclear|depends)\b|n't\b",
-    re.IGNORECASE,
+_REFUSING = frozenset(
+    (
+        "not",
+        "cannot",
+        "never",
+        "neither",
+        "nor",
+        "none",
+        "no",
+        "without",
+        "wrong",
+        "incorrect",
+        "false",
+        "unlike",
+        "except",
+    )
+    + ("eliminate", "eliminated", "rather", "instead", "rule", "ruled", "if", "whether", "unclear", "depends")
+    + ("t",)  # what is left of "don't"
 )
 
 
@@ -87,39 +102,49 @@ def option_at(conclusion: str, choices: tuple[str, ...]) -> int | None:
 
 
 def fallback_letter(text: str, options: int) -> int | None:
-    """A chain that is a letter; the last bracketed letter of its last sentence; its only line that begins with one.
+    """A chain that is a letter; its only line that begins with one; the only bracketed letter of its last sentence.
 
-    >>> fallback_letter("C", 4), fallback_letter("Iron rusts: (B)", 4), fallback_letter("B) iron\\n\\nIt rusts.", 4)
+    >>> fallback_letter("C", 4), fallback_letter("B) iron\\n\\nIt rusts.", 4), fallback_letter("Iron rusts: (B)", 4)
     (2, 1, 1)
+    >>> fallback_letter("It is (B) or (C).", 4), fallback_letter("It is not (B).", 4)
+    (-1, None)
     """
     lone = _LONE_LETTER.fullmatch(text) if len(text) < 40 else None
     if lone is not None:
-        letter = lone[1]
-    else:
-        last = last_sentence(text)
-        letters = [letter for letter in _BRACKETED.findall(last) if ord(letter) & 31 <= options]
-        if letters:
-            return None if _REFUSED.search(last) else (ord(letters[-1]) & 31) - 1
-        lines = _LETTERED_LINE.findall(text)
-        if len(lines) != 1:
-            return None
-        letter = lines[0]
-    place = ord(letter) & 31
-    return place - 1 if place <= options else None
+        return _place(lone[1], options)
+    lines = _LETTERED_LINE.findall(f"\n{text}")
+    if len(lines) == 1 and not _LETTER_INSIDE.search(lines[0][1]):
+        return _place(lines[0][0], options)
+    last = last_sentence(text)
+    letters = {letter.upper() for letter in _BRACKETED.findall(last) if _place(letter, options) is not None}
+    if not letters or _refuses(plain(last)):
+        return None
+    return _place(letters.pop(), options) if len(letters) == 1 else SEVERAL
 
 
 def only_option_in(sentence: str, choices: tuple[str, ...]) -> int | None:
     """The only option that a sentence names, where it refuses nothing and is no item of a list.
 
-    >>> only_option_in("Barking points to a dog.", ("cat", "dog")), only_option_in("It is no dog.", ("cat",))
+    >>> only_option_in("Barking points to a dog.", ("cat", "dog")), only_option_in("It is not a dog.", ("cat", "dog"))
     (1, None)
     """
-    if _LISTED.match(sentence) or _REFUSED.search(sentence):
+    words = plain(sentence)
+    if _LISTED.match(sentence):
         return None
-    rest = f" {plain(sentence)} "
+    rest = f" {words} "
     named: set[int] = set()
-    for words, place in options_of(choices):
-        if (there := f" {words}") in rest:
+    for option, place in options_of(choices):
+        if (there := f" {option}") in rest:
             named.add(place)
             rest = rest.replace(there, " | ")
-    return named.pop() if len(named) == 1 else None
+    # What is left may refuse: an option may itself hold a "not".
+    return named.pop() if len(named) == 1 and not _refuses(rest) else None
+
+
+def _refuses(words: str) -> bool:
+    return not _REFUSING.isdisjoint(words.split())
+
+
+def _place(letter: str, options: int) -> int | None:
+    place = ord(letter) & 31
+    return place - 1 if place <= options else None

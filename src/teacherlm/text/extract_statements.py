@@ -41,8 +41,12 @@ _IS_CORRECT = (
 _LETTER_FIRST = re.compile(
     rf"(?:\(([A-Za-z])\)(?: [\w']++){{0,6}}|([A-Z])(?<!\w.)(?:\)(?: [\w']++){{0,6}})?){_IS_CORRECT}", re.ASCII
 )
-_LETTER_LAST = re.compile(r"(?:[Mm]ost|[Bb]est|[Cc]orrect) [^.\n]{0,100} (?:is|are):?[^\S\n]{1,3}(?=\(?[A-Z]\))")
+_PRAISE = (" correct", " right", " best", " answer")
+_LETTER_LAST = re.compile(r"([A-Z])(?<!\w.)\)")
+_PRAISED = re.compile(r"\b(?:most|best|correct) [^.\n]{0,100} (?:is|are):?\s{1,3}\(?$")
 
+_BEFORE = 90
+"""Characters before a statement that tell whether it is one of somebody else."""
 # What stands before a statement of what somebody might answer.
 _HEDGED = re.compile(
     r"\b(?:wrong|incorrect|false|mistaken|tempting|possible|another|other|common|first|if the|whether the|unless the"
@@ -93,25 +97,36 @@ def statements(text: str, *, lettered: bool, may_negate: bool) -> Iterator[State
     low = text.lower()
     if len(low) != len(text):  # "İ" grows
         low = text.translate(_ASCII_LOWER)
-    heads = _heads(text, low)
-    if lettered:
-        heads += [(found.start(), found.start(), found[1] or found[2]) for found in _LETTER_FIRST.finditer(text)]
-        heads += [(found.end(), found.start(), "") for found in _LETTER_LAST.finditer(text)]
-    heads.sort()
-    end = len(text)
-    for start, head, letter in heads[: -MAX_STATEMENTS - 1 : -1]:
-        if start >= end or _HEDGED.search(low, max(0, head - 90), head):
-            continue
-        said = f"{letter})" if letter else text[start : min(end, start + MAX_CONCLUSION)]
-        end = head
-        if may_negate or not _NEGATED.match(said):
-            opening = _OPENING.match(said)
-            yield Statement(said[opening.end() :] if opening else said, said)
+    end = unread = len(text)
+    for start, head in [*sorted(_heads(text, low))[: -MAX_STATEMENTS - 1 : -1], (0, 0)]:
+        if lettered and start < min(end, unread):
+            for letter, before in _by_letter(text, low, start, min(end, unread)):
+                if not _HEDGED.search(low, max(0, before - _BEFORE), before):
+                    end = before
+                    yield Statement(f"{letter})", f"({letter})")
+            unread = start
+        if head < start < end and not _HEDGED.search(low, max(0, head - _BEFORE), head):
+            said = text[start : min(end, start + MAX_CONCLUSION)]
+            end = head
+            if may_negate or not _NEGATED.match(said):
+                opening = _OPENING.match(said)
+                yield Statement(said[opening.end() :] if opening else said, said)
 
 
-def _heads(text: str, low: str) -> list[tuple[int, int, str]]:
-    """Where each statement's conclusion and its head begin, in no order; the letter that it is told by, if by one."""
-    heads: list[tuple[int, int, str]] = []
+def _by_letter(text: str, low: str, start: int, end: int) -> list[tuple[str, int]]:
+    """The letters that a part calls correct, the last one first, and where that begins."""
+    found: list[tuple[int, str]] = []
+    if any(low.find(word, start, end) >= 0 for word in _PRAISE):
+        found += [(first.start(), first[1] or first[2]) for first in _LETTER_FIRST.finditer(text, start, end)]
+    for last in _LETTER_LAST.finditer(text, start, end):
+        if praised := _PRAISED.search(low, max(start, last.start() - _BEFORE - 30), last.start()):
+            found.append((praised.start(), last[1]))
+    return [(letter, before) for before, letter in sorted(found, reverse=True)[:MAX_STATEMENTS]]
+
+
+def _heads(text: str, low: str) -> list[tuple[int, int]]:
+    """Where each statement's conclusion and its head begin, in no order."""
+    heads: list[tuple[int, int]] = []
     for noun in _NOUNS:
         at = low.find(noun)
         while at >= 0:
@@ -122,14 +137,14 @@ def _heads(text: str, low: str) -> list[tuple[int, int, str]]:
                 counts = low.endswith(_ADJECTIVES, max(0, at - 20), at)
             if counts and not _LETTER_AFTER.match(text, after):
                 if tells := _TELLS.match(low, after):
-                    heads.append((tells.end(), at, ""))
+                    heads.append((tells.end(), at))
                 elif (heading := _HEADING.match(low, after)) and _BEFORE_HEADING.search(low, max(0, at - 30), at):
-                    heads.append((heading.end(), at, ""))
+                    heads.append((heading.end(), at))
             at = low.find(noun, after)
     if "A:" in text or "####" in text:
-        heads += [(mark.end(), mark.start(), "") for mark in _LINE.finditer(text)]
+        heads += [(mark.end(), mark.start()) for mark in _LINE.finditer(text)]
     at = text.find(_BOXED)
     while at >= 0:
-        heads.append((at + len(_BOXED), at, ""))
+        heads.append((at + len(_BOXED), at))
         at = text.find(_BOXED, at + 1)
     return heads

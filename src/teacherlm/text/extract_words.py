@@ -16,12 +16,15 @@ _ARTICLES = re.compile(r"\b(?:an?|the)\b ?")
 YES_NO_ANSWER = re.compile(r"(?:true|false|yes|no)\.?", re.IGNORECASE)
 _POLARITY = re.compile(r"[\W_]*+(?:(true|yes)|(?:false|no))\b", re.IGNORECASE)
 _LEADING_TRUTH = re.compile(r"[\W_]*+(?:yes|no|true|false)\b *(?:[.,:;!*\n]|$)", re.IGNORECASE)
-_TRUTHS = re.compile(r"(not |n't |un)?\b(?:(yes|true)|(?:false|no(?=\s?[.,;:!)\"”'*]|\s?$)))\b(?! that)", re.IGNORECASE)
+_TRUTHS = re.compile(
+    r"(not |n't )?\b(?:(yes|true)|(?:false|untrue|no(?=\s?[.,;:!)\"”'*]|\s?$)))\b(?! that)", re.IGNORECASE
+)
 
 _PHRASE_OPENING = re.compile(r"[\s*_:,\"“‘'$]*+(?:that\b|\\text\{)?[\s*_\"“‘'$]*+")
 _PHRASE = re.compile(
     r"(?:[^.!?\n]|(?<=\b[A-Z])\.|(?<=\b(?:Mr|Ms|Dr|St|vs|Jr|Sr))\.|(?<=\bMrs)\.|[.!?](?=[\w,)]))*?"
-    r"(?=[.!?]?(?:[\"”'*)]{0,3}$|[\"”'*)]{0,3}\s[A-Z\n]|\n)|[\"”]?,? (?:because|since|as it|as they|which) )"
+    r"(?=(?:[!?]|(?<!\b[A-Z])(?<!\b(?:Mr|Ms|Dr|St|vs|Jr|Sr))(?<!\bMrs)\.)?[\"”'*)}]{0,3}(?:\s?$|\s[A-Z\n]|\n)"
+    r"|[\"”]?,? (?:because|since|as it|as they|which) )"
 )
 _NOT_A_FORMULA = re.compile(r"[^\d\s.+*/()x×÷^=-]")
 
@@ -32,8 +35,8 @@ def last_sentence(text: str) -> str:
     >>> last_sentence("Iron rusts. So it is (B).\\n")
     'So it is (B).'
     """
-    tail = text[-4 * _MAX_SENTENCE :].rstrip()
-    before = _SENTENCE_BEFORE.match(tail, 0, len(tail))
+    tail = text.rstrip()[-4 * _MAX_SENTENCE :]
+    before = _SENTENCE_BEFORE.match(tail)
     return tail[before.end() if before else 0 :][-_MAX_SENTENCE:]
 
 
@@ -84,7 +87,7 @@ def phrase_of(statement: str) -> str:
     """
     opening = _PHRASE_OPENING.match(statement)
     found = _PHRASE.match(statement, opening.end() if opening else 0)
-    return (found.group() if found else statement).strip(" *_\"'“”‘’$:")
+    return (found.group() if found else statement).strip(" \n*_\"'“”‘’$:}")
 
 
 def comparable(phrase: str) -> str:
@@ -94,7 +97,8 @@ def comparable(phrase: str) -> str:
     ('united states', '13-3')
     """
     if _NOT_A_FORMULA.search(phrase):
-        return _ARTICLES.sub("", plain(phrase)).strip()
+        words = plain(phrase)
+        return _ARTICLES.sub("", words).strip() or words
     formula = re.sub(r"\.0+(?!\d)|\s+", "", phrase).rstrip(".")
     while formula[:1] == "(" and _closes_at_end(formula):
         formula = formula[1:-1]
