@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types check-all bench clean
+.PHONY: help setup demo test lint types test-slow bench clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ types: setup ## mypy, strict
 
 test: lint types ## linters, type checks and all quick tests
 	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-slow: setup ## the tests that take longer
+	$(BIN)/python -m pytest -n 2 -m slow
 
 bench: setup ## what a call costs, beside a bare loop in the same run
 	$(BIN)/python benchmarks/client.py

@@ -31,6 +31,9 @@ class Source:
     columns: dict[str, str] | None = None
     """Column -> DuckDB type, for columns that the recipe relies on; gives the `given` rows their types."""
 
+    labels: dict[str, tuple[str, ...]] | None = None
+    """Column of label numbers -> their names, 0 first. A source whose labels have other names is refused."""
+
     @model_validator(mode="after")
     def _one_place(self) -> Source:
         if (self.hub is None) == (self.files is None):

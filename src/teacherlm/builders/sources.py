@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from teacherlm.builders.broken import first_fault
+from teacherlm.builders.hub_source import load_split
 from teacherlm.builders.readers import READERS, table_function
-from teacherlm.core.errors import Mistake, RemoteFailed
+from teacherlm.core.errors import Mistake
 from teacherlm.core.keys import digest, file_digest
 
 if TYPE_CHECKING:
@@ -239,27 +240,8 @@ def _dataset_split(split: str, dataset: Any) -> SourceSplit:
 
 
 def _hub(recipe: Recipe) -> OpenSource:
-    import datasets
-
-    source = recipe.source
-    splits = []
-    for ours, theirs in (source.splits or {}).items():
-        try:
-            loaded = datasets.load_dataset(source.hub, source.config, split=theirs, revision=source.revision)
-        except Exception as error:  # datasets raises its own, the Hub's, fsspec's and the network's errors
-            raise _hub_failure(recipe, theirs, error) from error
-        splits.append(_dataset_split(ours, loaded))
-    return OpenSource(f"Hub dataset {source.hub}", tuple(splits))
-
-
-def _hub_failure(recipe: Recipe, split: str, error: Exception) -> RemoteFailed:
-    source = recipe.source
-    said = next(iter(str(error).splitlines()), "")[:200]
-    return RemoteFailed(
-        f"{recipe.name}: cannot read split `{split}` of {source.hub} ({type(error).__name__}: {said})",
-        "check the network and the id, log in for a gated dataset (`hf auth login`), "
-        f"or give rows of your own: build {recipe.name} --source PATH",
-    )
+    splits = [_dataset_split(ours, load_split(recipe, theirs)) for ours, theirs in (recipe.source.splits or {}).items()]
+    return OpenSource(f"Hub dataset {recipe.source.hub}", tuple(splits))
 
 
 def _arrow_table(dataset: Any) -> Any:

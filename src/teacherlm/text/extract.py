@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 
-from teacherlm.text.extract_numbers import NUMBER, last_number, only_number, same_number
+from teacherlm.text.extract_numbers import NUMBER, is_number, last_number, same_number
 from teacherlm.text.extract_options import (
     SEVERAL,
     fallback_letter,
@@ -110,7 +110,7 @@ def kind_of(answer: str) -> str:
         return "letter"
     if YES_NO_ANSWER.fullmatch(answer):
         return "yes_no"
-    return "number" if only_number(answer) else "phrase"
+    return "number" if is_number(answer) else "phrase"
 
 
 def _option(text: str, choices: tuple[str, ...]) -> Extracted:
@@ -147,15 +147,13 @@ def _letter(text: str) -> Extracted:
 
 
 _FIRST_SENTENCE = re.compile(r"\s*+(?:[^.\n]|\.(?=\d)|(?<=\b[Rr]s)\.)*+")
-
-
 _EQUALS = ("=", "equals", "which is", "which gives", "which makes")
 
 
 def _number(text: str) -> Extracted:
     for statement in statements(text, lettered=False, may_negate=False):
         # After the sentence's last "=", if it has one: "the answer is 4 x 3 = 12", "4 times 3, which is 12".
-        sentence = _FIRST_SENTENCE.match(statement.conclusion)
+        sentence = _FIRST_SENTENCE.match(statement.said)
         said = sentence.group() if sentence else ""
         if number := NUMBER.search(said, max(said.rfind(sign) for sign in _EQUALS) + 1):
             return Extracted(number.group(), None, "statement")

@@ -9,13 +9,13 @@ from math import inf
 NUMBER = re.compile(
     r"(?:(?<![\w)])[-−](?=[$\d.\\]))?+\$?+"
     r"(?:\\[dt]?frac\{-?\d{1,18}\}\{\d{1,18}\}"
-    r"|(?:\d{1,3}(?:,\d{3}(?!\d))++|\d++)(?:(?:\.\d++)?+(?:/\d++)?+|(?<=\d) \d{1,3}/\d{1,3})|\.\d++)"
+    r"|(?:\d{1,3}(?:(?:,|\{,\})\d{3}(?!\d))++|\d++)(?: \d{1,3}/\d{1,3}|(?:\.\d++)?+(?:/\d++)?+)|\.\d++)"
     r"(?: ?(?:\\?%|percent\b))?+",
     re.ASCII,
 )
 _LAST_DIGIT = re.compile(r"(?s:.*)[0-9]")
 _FRACTION = re.compile(r"\\[dt]?frac\{(-?\d+)\}\{(\d+)\}", re.ASCII)
-_ONLY_NUMBER = re.compile(r"[\W_]*+(?:(?<!\.)\d[\d,]*+(?:\.\d++)?+|(?<=\.)\d++)(?:/\d++)?+[^\d]*+", re.ASCII)
+_ONLY_NUMBER = re.compile(r"[\W_]*+(?:(?<!\.)\d[\d,]*+(?:\.\d++)?+|(?<=\.)\d++)(?: \d++/\d++|/\d++)?+[^\d]*+", re.ASCII)
 _MIXED = re.compile(r"(\d+) (\d+)/(\d+)", re.ASCII)
 _NEAR = 48
 """Characters before the last digit in which its number begins."""
@@ -34,13 +34,13 @@ def last_number(text: str) -> str | None:
     return found[-1] if found else None
 
 
-def only_number(text: str) -> str | None:
-    """The number of a text that holds one number and nothing before it but signs.
+def is_number(text: str) -> bool:
+    """Whether a text holds one number and nothing before it but signs.
 
-    >>> only_number("$1,200"), only_number("12 apples"), only_number("1 or 2"), only_number("May 5")
-    ('$1,200', '12 apples', None, None)
+    >>> [is_number(text) for text in ("$1,200", "12 apples", "2 1/2", "1 or 2", "May 5")]
+    [True, True, True, False, False]
     """
-    return text if _ONLY_NUMBER.fullmatch(text) else None
+    return _ONLY_NUMBER.fullmatch(text) is not None
 
 
 def same_number(stated: str, gold: str) -> bool:
@@ -68,7 +68,7 @@ def _decimals(written: str) -> float:
 
 
 def _value(written: str) -> float | None:
-    digits = _FRACTION.sub(r"\1/\2", written).replace(",", "").replace("−", "-")
+    digits = _FRACTION.sub(r"\1/\2", written).replace("{,}", "").replace(",", "").replace("−", "-")
     if mixed := _MIXED.search(digits):
         whole, above, below = (float(part) for part in mixed.groups())
         size = whole + above / below if below else inf

@@ -16,28 +16,16 @@ _STATED_LETTER = re.compile(r"""([A-Za-z])\)|([A-Z])(?:[.:,;*"”}\]]|\s*+$|[^\S
 _OTHER_LETTER = re.compile(r"[^.\n]{0,80}?\b(?:and|or|/) ?\(?([A-Z])\)")
 _BRACKETED = re.compile(r"(?<!\w)\(([A-Za-z])\)")
 _LONE_LETTER = re.compile(r"[\W_]*+([A-Z])[\W_]*+")
-_LETTERED_LINE = re.compile(r"\n[^\S\n]*+[(*]{0,3}([A-Z])[*]{0,2}[).:](?=\s|$)([^\n]*+)")
+_LETTERED_LINE = re.compile(r"\n[^\S\n]*+[(*]{0,3}([A-Z])[*]{0,2}[).](?=\s|$)([^\n]*+)")
 _LETTER_INSIDE = re.compile(r"\b[A-Z]\)")
 _LISTED = re.compile(r"[\s*]*+(?:\(?[A-Z][).:]|\d+[.)]|[-•])\s")
-_REFUSING = frozenset(
-    (
-        "not",
-        "cannot",
-        "never",
-        "neither",
-        "nor",
-        "none",
-        "no",
-        "without",
-        "wrong",
-        "incorrect",
-        "false",
-        "unlike",
-        "except",
-    )
-    + ("eliminate", "eliminated", "rather", "instead", "rule", "ruled", "if", "whether", "unclear", "depends")
-    + ("t",)  # what is left of "don't"
-)
+# fmt: off
+_REFUSING = frozenset((
+    "not", "cannot", "never", "neither", "nor", "none", "no", "without", "wrong", "incorrect", "false", "unlike",
+    "except", "eliminate", "eliminated", "rather", "instead", "rule", "ruled", "if", "whether", "unclear", "depends",
+    "t",  # what is left of "don't"
+))
+# fmt: on
 
 
 class Option(NamedTuple):

@@ -21,11 +21,14 @@ _TRUTHS = re.compile(
 )
 
 _PHRASE_OPENING = re.compile(r"[\s*_:,\"“‘'$]*+(?:that\b|\\text\{)?[\s*_\"“‘'$]*+")
+_ABBREVIATED = r"(?<=\b[A-Z])|(?<=\b(?:Mr|Ms|Dr|St|vs|Jr|Sr))|(?<=\bMrs)"
+_QUOTES = "[\"”'’*)}]{0,3}"
 _PHRASE = re.compile(
-    r"(?:[^.!?\n]|(?<=\b[A-Z])\.|(?<=\b(?:Mr|Ms|Dr|St|vs|Jr|Sr))\.|(?<=\bMrs)\.|[.!?](?=[\w,)]))*?"
-    r"(?=(?:[!?]|(?<!\b[A-Z])(?<!\b(?:Mr|Ms|Dr|St|vs|Jr|Sr))(?<!\bMrs)\.)?[\"”'*)}]{0,3}(?:\s?$|\s[A-Z\n]|\n)"
+    rf"(?:[^.!?\n]|(?:{_ABBREVIATED})\.|[.!?](?=[\w,)]))*?"
+    rf"(?=(?:[!?]|(?!{_ABBREVIATED})\.){_QUOTES}(?:\s*+$|\s[^a-z])|{_QUOTES}(?:\s*+$|\n)"
     r"|[\"”]?,? (?:because|since|as it|as they|which) )"
 )
+_NOT_IN_FORMULA = re.compile(r"\.0++(?!\d)|(?<!\d)\s++|\s++(?!\d)")
 _NOT_A_FORMULA = re.compile(r"[^\d\s.+*/()x×÷^=-]")
 
 
@@ -99,7 +102,7 @@ def comparable(phrase: str) -> str:
     if _NOT_A_FORMULA.search(phrase):
         words = plain(phrase)
         return _ARTICLES.sub("", words).strip() or words
-    formula = re.sub(r"\.0+(?!\d)|\s+", "", phrase).rstrip(".")
+    formula = _NOT_IN_FORMULA.sub("", phrase).rstrip(".")
     while formula[:1] == "(" and _closes_at_end(formula):
         formula = formula[1:-1]
     return formula
