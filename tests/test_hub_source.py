@@ -68,7 +68,8 @@ ROWS = parquet(text=["Rain fell. It rained.", "Rain fell. It was cold."], label=
 def hub() -> Iterator[Hub]:
     with loopback_hub() as served:
         served.put("org/relations", {"README.md": (CARD % tuple(LABELS)).encode(), "plain/train.parquet": ROWS})
-        served.put("org/renamed", {"README.md": (CARD % ("implied", "open", "opposed")).encode(), "plain/train.parquet": ROWS})
+        renamed = (CARD % ("implied", "open", "opposed")).encode()
+        served.put("org/renamed", {"README.md": renamed, "plain/train.parquet": ROWS})
         served.put("org/script", {"script.py": b"class Script: pass", "README.md": b"# a script\n"})
         branch = {"plain/train/0000.parquet": ROWS, "other/train/0000.parquet": parquet(text=["x"], label=[2])}
         served.put("org/script", branch, "refs/convert/parquet")
