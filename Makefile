@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types test-slow bench clean
+.PHONY: help docs setup demo test lint types test-slow bench clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,8 +37,12 @@ test: lint types ## linters, type checks and all quick tests
 test-slow: setup ## the tests that take longer
 	$(BIN)/python -m pytest -n 2 -m slow
 
-bench: setup ## what a call costs, beside a bare loop in the same run
+docs: setup ## write docs/catalogue.md from the declarations
+	$(BIN)/python -m teacherlm.api.catalogue_docs docs/catalogue.md
+
+bench: setup ## what a call and a sample cost, beside a bare loop and a bare COPY in the same run
 	$(BIN)/python benchmarks/client.py
+	$(BIN)/python benchmarks/build.py --rows 400000
 
 clean: ## remove what was built here
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist workspace

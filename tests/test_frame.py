@@ -14,6 +14,9 @@ from scripted import Scripted, sensible, teacher
 from teacherlm.core.errors import GateFailed, Mistake, RemoteFailed
 from teacherlm.schemas.records import KINDS, record
 
+# One of the rows below is no sample; that the warning comes is tested once.
+pytestmark = pytest.mark.filterwarnings("ignore:1 rows are no samples")
+
 ROWS: list[dict[str, Any]] = [
     {"id": "3", "question": "Which metal rusts  when it is wet?", "choices": ["gold", "iron"], "answer": "iron"},
     {"id": "1", "question": "Which animal gives us wool?", "choices": ["sheep", "hen"], "answer": "sheep"},
@@ -98,6 +101,12 @@ def test_free_text_needs_no_choices(choices: list[str] | None) -> None:
     assert found["answer_index"][:] == [None]
 
 
+@pytest.mark.filterwarnings("error")
+def test_rows_that_are_no_samples_are_said() -> None:
+    with teacher() as server, pytest.warns(UserWarning, match="1 rows are no samples and left out: 1 empty question"):
+        teacherlm.augment(datasets.Dataset.from_list(ROWS), teacher=server.url, kinds=["fundamentals"])
+
+
 def test_columns_with_other_types_and_names(tmp_path: Path) -> None:
     rows = {"question": ["Is iron a metal?"], "answer": [1], "id": [17], "other": [{"a": [1]}]}
     features = datasets.Features(
@@ -108,7 +117,7 @@ def test_columns_with_other_types_and_names(tmp_path: Path) -> None:
         given = datasets.Dataset.from_dict(rows, features=features).with_format("numpy")
         found = teacherlm.augment(given, teacher=server.url, kinds=["fundamentals"])
     assert found["sample_id"][:] == ["dataset/train/17"]
-    assert found["answer"][:] == ["1"]
+    assert found["answer"][:] == ["yes"]
 
 
 def test_what_is_wrong_is_said_before_anybody_is_asked(tmp_path: Path) -> None:
@@ -143,7 +152,7 @@ def test_open_has_a_method_for_each_step(tmp_path: Path) -> None:
     recipe(tmp_path / "p")
     project = teacherlm.open(tmp_path / "p", workspace=tmp_path / "w")
     assert project.datasets == ["d"]
-    assert project.plan("d").calls is None
+    assert project.plan("d").calls == 6
     with teacher() as server:
         steps(project, server)
     assert project.plan("d").calls == 6

@@ -23,7 +23,7 @@ from teacherlm.core.keys import call_key
 from teacherlm.core.locks import held, holder
 from teacherlm.schemas.records import KINDS, record
 from teacherlm.teacher import ledger as ledgers
-from teacherlm.teacher.calls import Call, answer_line, failure_line, make_call
+from teacherlm.teacher.calls import Call, answer_line, failure_lines, make_call
 from teacherlm.teacher.ledger import EXHAUSTED, REFUSED, AnsweredCalls, Ledger
 from teacherlm.teacher.segments import list_segments, read_lines, seal, sweep
 from teacherlm.teacher.tgi import Completion, Info
@@ -389,7 +389,7 @@ def line_of(number: int, outcome: str) -> dict[str, Any]:
     if outcome in ("answered", "truncated"):
         return answer(number, f"text {number}", reason="length" if outcome == "truncated" else "eos_token")
     reason = {"refused": REFUSED, "exhausted": EXHAUSTED}[outcome]
-    return failure_line(call(number), TEACHER, f"{reason}502", 3)
+    return failure_lines(call(number), TEACHER, f"{reason}502", 3)[0]
 
 
 @settings(max_examples=50, deadline=None)
@@ -417,6 +417,22 @@ def test_answered_calls_are_those_that_need_no_asking(
     assert answered.look_up(keys[::-1]) == answered.look_up(keys)[::-1]
     assert answered.look_up([]) == []
     assert len(answered) == sum(outcome != "exhausted" for lines in runs for _, outcome in lines)
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_what_an_answer_was_found_to_reach_is_known(tmp_path: Path, sealed: bool) -> None:
+    found = {1: "iron", 2: "gold", 3: None, 4: None, 5: None}
+    lines = [line_of(number, "answered") | {"predicted_answer": found[number]} for number in (1, 2, 3)]
+    path = open_segment(tmp_path, [*lines, line_of(4, "truncated"), line_of(5, "refused")])
+    if sealed:
+        seal(path)
+    answered = AnsweredCalls.read(tmp_path)
+    assert [answered.reached(call(number).key, "iron") for number in range(7)] == [
+        *(False, True, False, False, False),
+        *(None, False),
+    ]
+    assert answered.look_up([call(5).key]) == ["answered"]
+    assert answered.text_of(call(4).key) == "text 4"
 
 
 def test_rows_without_a_call_are_no_answered_calls(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def test_the_shipped_rules_say_what_they_are() -> None:
         ("runs_on", "reject"),
         ("too_long", "warn"),
         ("too_short", "reject"),
+        ("wrong_answer", "reject"),
         ("wrong_language", "reject"),
     ]
     assert rules[0].kinds == ("fundamentals", "chain_of_thought")

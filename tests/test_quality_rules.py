@@ -191,6 +191,24 @@ def test_the_same_text_for_another_sample_or_kind_is_noted() -> None:
     assert con.execute("select distinct verdict from verdicts").fetchall() == [("accepted",)]
 
 
+def test_chains_drawn_without_the_answer_have_to_reach_it() -> None:
+    rows = [
+        rationale(f"{GOOD} Once.", strategy="star", predicted_answer="gold"),
+        rationale(f"{GOOD} Twice.", strategy="star", repeat=1),
+        rationale(f"{GOOD} Now.", strategy="star", repeat=2, predicted_answer="iron"),
+        rationale(f"{GOOD} So.", strategy="star_hinted", repeat=3, predicted_answer="gold"),
+        rationale(f"{GOOD} And.", repeat=4),
+        rationale(f"{GOOD} Well.", strategy="human", repeat=5),
+        rationale("", strategy="star", repeat=6, status="failed", failure="refused: 422"),
+    ]
+    con = judged([sample()], rows)
+    assert con.execute("select repeat, reason from findings order by 1").fetchall() == [
+        (0, 'it reaches "gold"; the gold answer is "iron"'),
+        (1, 'no answer can be told from it; the gold answer is "iron"'),
+        (3, 'it reaches "gold"; the gold answer is "iron"'),
+    ]
+
+
 def test_a_rationale_whose_sample_left_the_build_is_rejected() -> None:
     con = judged([sample("d/train/1")], [rationale(GOOD), rationale(f"{GOOD} Indeed.", "d/train/gone")])
     assert con.execute("select sample_id, verdict, flags from verdicts order by 1").fetchall() == [

@@ -1,4 +1,4 @@
-"""Augment: every sample of a dataset is put to a teacher, kind by kind; every answer is in the ledger."""
+"""Augment: every sample of a dataset is put to its teachers, kind by kind; every answer is in the ledger."""
 
 from __future__ import annotations
 
@@ -8,45 +8,26 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from teacherlm.api.catalog import ChosenTeacher
+from teacherlm.api.human import COLUMN, has_human, take_human
+from teacherlm.api.orders import Order
+from teacherlm.api.samples import ASKED_COLUMNS, count_samples
+from teacherlm.api.samples import sample_batches as sample_batches
+from teacherlm.api.star import Star
 from teacherlm.api.workspace import Workspace
-from teacherlm.builders.mapping import BoundRecipe
-from teacherlm.builders.prompts import BoundPrompts
 from teacherlm.core.clock import now
-from teacherlm.core.errors import Mistake
+from teacherlm.core.errors import TeacherlmError
 from teacherlm.core.files import write_json
-from teacherlm.core.keys import digest
 from teacherlm.teacher.asker import Asker, Tally
-from teacherlm.teacher.calls import Call, make_call
+from teacherlm.teacher.calls import Call
 from teacherlm.teacher.client import Teacher, Timeout
+from teacherlm.teacher.errors import TeacherLost
 from teacherlm.teacher.ledger import AnsweredCalls, Ledger
-from teacherlm.teacher.profile import TeacherProfile
+from teacherlm.teacher.resume import unsettled
 from teacherlm.teacher.tgi import Info
-
-BATCH = 256
-"""Samples rendered at once: enough to look their keys up together, too few to hold up answers."""
-
-ASKED_COLUMNS = ["sample_id", "split", "task", "subject", "question", "choices", "answer"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """What is to be asked of one dataset."""
-
-    bound: BoundRecipe
-    prompts: BoundPrompts
-    kinds: tuple[str, ...]
-    parameters: Mapping[str, Any]
-    """As on the wire, `max_new_tokens` included."""
-    seed: int | None = None
-    """With sampling: from it each call gets its own."""
-    repeats: int = 1
-    limit: int | None = None
-    """Samples of the dataset, in their order; None: all."""
 
 
 @dataclass(kw_only=True)
@@ -56,92 +37,68 @@ class Augmented:
     dataset: str
     teacher: str
     model: str | None = None
+    """As the server reports it; of several teachers, all of them."""
     revision: str | None = None
     planned: int = 0
-    """Texts that this order wants in all."""
+    """Texts that are wanted in all."""
     already: int = 0
     """Of them, those that earlier runs had settled."""
-    tally: Tally = field(default_factory=Tally)
+    taken: int = 0
+    """Of them, those that this run took from the source."""
+    tallies: list[Tally] = field(default_factory=lambda: [Tally()])
+    """One for each teacher."""
     started_at: str = field(default_factory=now)
     seconds: float = 0.0
     stopped_by: str | None = None
     """Why the run ended early: `interrupt`."""
 
     @property
+    def tally(self) -> Tally:
+        """What happened so far, over all teachers."""
+        if len(self.tallies) == 1:
+            return self.tallies[0]
+        return Tally(**{part.name: sum(getattr(tally, part.name) for tally in self.tallies) for part in fields(Tally)})
+
+    @property
     def done(self) -> int:
-        return self.already + self.tally.settled
+        return self.already + self.taken + self.tally.settled
 
     def to_row(self) -> dict[str, Any]:
-        row = {name: value for name, value in asdict(self).items() if name != "tally"}
+        row = {name: value for name, value in asdict(self).items() if name != "tallies"}
         return row | {name: value for name, value in asdict(self.tally).items() if name not in ("in_flight", "waiting")}
 
 
-def make_order(
-    bound: BoundRecipe,
-    prompts: BoundPrompts,
-    profile: TeacherProfile,
-    *,
-    kinds: Sequence[str] | None = None,
-    limit: int | None = None,
-    repeats: int = 1,
-) -> Order:
-    """What to ask, checked before anything is asked.
-
-    Raises:
-        Mistake: a kind that the recipe or the prompts do not have; a number below 1.
-    """
-    recipe = bound.recipe
-    wanted = tuple(kind for kind in recipe.kinds if kinds is None or kind in kinds)
-    if unknown := [kind for kind in kinds or () if kind not in recipe.kinds]:
-        raise Mistake(
-            f"`{recipe.name}` has no kind `{unknown[0]}`", f"its kinds are {', '.join(recipe.kinds)}", "--kinds"
-        )
-    if missing := prompts.missing(wanted):
-        raise Mistake(f"it has no prompt for `{missing[0]}`", "add it under `kinds:`", prompts.located.shown)
-    for name, value in (("--limit", limit), ("--repeats", repeats)):
-        if value is not None and value < 1:
-            raise Mistake(f"is {value}", "give a number of 1 or more", name)
-    if repeats > 1 and not profile.parameters.do_sample:
-        raise Mistake(
-            "several texts of a greedy teacher are the same", "set  do_sample: true  in its profile", "--repeats"
-        )
-    return Order(
-        bound=bound,
-        prompts=prompts,
-        kinds=wanted,
-        parameters={**profile.parameters.wire(), "max_new_tokens": recipe.max_new_tokens},
-        seed=profile.parameters.seed if profile.parameters.do_sample else None,
-        repeats=repeats,
-        limit=limit,
-    )
-
-
 def augment(
-    order: Order,
+    orders: Sequence[Order],
     workspace: Workspace,
-    chosen: ChosenTeacher,
-    url: str,
+    teacher: str,
+    urls: Mapping[str, str],
     *,
     concurrency: int | None = None,
     watch: Callable[[Augmented], None] | None = None,
 ) -> Augmented:
-    """Ask the teacher at `url` all that the order wants and the ledger does not hold.
+    """Ask the teachers all that the orders, which are of one dataset, want and the ledger does not hold.
 
     Args:
+        teacher: what was chosen, for the run's record.
+        urls: where each order's teacher listens, by its name.
+        concurrency: requests in flight, for each teacher.
         watch: called a few times a second with the state of the run.
 
     Raises:
-        TeacherLost: the teacher is not there or went away for good.
+        TeacherLost: a teacher is not there or went away for good; the others were asked to the end.
         MachineFailed: another run writes this dataset; the disk is full; the ledger is damaged.
     """
-    name = order.bound.name
-    state = Augmented(dataset=name, teacher=chosen.name)
+    name = orders[0].bound.name
+    state = Augmented(dataset=name, teacher=teacher)
     files = workspace.sample_files(name)
-    state.planned = _count(files, order) * len(order.kinds) * order.repeats
+    state.planned = sum(
+        count_samples(files, order.limit) * order.texts_of(kind) for order in orders for kind in order.kinds
+    )
     with workspace.locked(name):
         started = time.monotonic()
         try:
-            _run(lambda: _ask(order, workspace, chosen.profile, url, concurrency, files, state, watch))
+            _run(lambda: _ask(orders, workspace, urls, concurrency, files, state, watch))
         finally:
             state.seconds = round(time.monotonic() - started, 3)
             with contextlib.suppress(Exception):  # the run record must not hide what went wrong
@@ -150,92 +107,93 @@ def augment(
 
 
 async def _ask(
-    order: Order,
+    orders: Sequence[Order],
     workspace: Workspace,
-    profile: TeacherProfile,
-    url: str,
+    urls: Mapping[str, str],
     concurrency: int | None,
     files: Mapping[str, Sequence[Path]],
     state: Augmented,
     watch: Callable[[Augmented], None] | None,
 ) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        teachers = [await stack.enter_async_context(_teacher(order, urls)) for order in orders]
+        infos = [await teacher.info() for teacher in teachers]
+        state.model = ", ".join(dict.fromkeys(info.model for info in infos))
+        state.revision = ", ".join(dict.fromkeys(info.revision for info in infos if info.revision)) or None
+        ledger = stack.enter_context(Ledger(workspace.rationales(orders[0].bound.name)))
+        answered = AnsweredCalls.read(ledger.folder)
+        for order in orders:
+            taken, there = take_human(order, files, answered, ledger)
+            state.taken, state.already = state.taken + taken, state.already + there
+            if order.human is not None:  # one text, however many are wanted of a teacher
+                state.planned -= (taken + there) * (order.texts_of(order.human) - 1)
+        askers = [
+            Asker(teacher, ledger.append, concurrency or order.teacher.profile.concurrency)
+            for order, teacher in zip(orders, teachers, strict=True)
+        ]
+        state.tallies = [asker.tally for asker in askers]
+        plans = [calls(order, files, info, answered, state) for order, info in zip(orders, infos, strict=True)]
+        with _interruptible(askers, state):
+            watcher = asyncio.create_task(_watching(state, watch))
+            try:
+                await _ask_all(askers, plans)
+            finally:
+                watcher.cancel()
+                if watch is not None:
+                    watch(state)
+
+
+def _teacher(order: Order, urls: Mapping[str, str]) -> Teacher:
+    profile = order.teacher.profile
     timeout = Timeout(connect_s=profile.connect_s, read_s=profile.read_s, patience_s=profile.patience_s)
-    async with Teacher(url, timeout=timeout) as teacher:
-        info = await teacher.info()
-        state.model, state.revision = info.model, info.revision
-        with Ledger(workspace.rationales(order.bound.name)) as ledger:
-            answered = AnsweredCalls.read(ledger.folder)
-            asker = Asker(teacher, ledger.append, concurrency or profile.concurrency, state.tally)
-            with _interruptible(asker, state):
-                watcher = asyncio.create_task(_watching(state, watch))
-                try:
-                    await asker.run(calls(order, files, info, answered, state))
-                finally:
-                    watcher.cancel()
-                    if watch is not None:
-                        watch(state)
+    return Teacher(urls[order.teacher.name], timeout=timeout)
+
+
+async def _ask_all(askers: Sequence[Asker], plans: Sequence[Iterator[Call]]) -> None:
+    """Ask all teachers at once. One that is lost does not stop the others; whatever else goes wrong does."""
+
+    async def ask(asker: Asker, plan: Iterator[Call]) -> None:
+        try:
+            await asker.run(plan)
+        except BaseException as error:
+            if not isinstance(error, TeacherLost):
+                for other in askers:
+                    other.stop()
+            raise
+
+    ends = await asyncio.gather(*map(ask, askers, plans), return_exceptions=True)
+    if errors := [end for end in ends if end is not None]:
+        raise max(errors, key=lambda error: error.exit_code if isinstance(error, TeacherlmError) else 5)
 
 
 def calls(
     order: Order, files: Mapping[str, Sequence[Path]], info: Info, answered: AnsweredCalls, state: Augmented
 ) -> Iterator[Call]:
     """The calls that have to be made, in the order of the samples, the kinds of a sample next to each other."""
-    for samples in sample_batches(files, order.limit):
-        batch = [call for sample in samples for call in _calls_of(order, sample, info)]
-        for call, known in zip(batch, answered.look_up([call.key for call in batch]), strict=True):
-            if known == "truncated":
-                longer = call.with_twice_the_budget(info)
-                if answered.look_up([longer.key])[0] is None:
-                    yield replace(longer, first_text=answered.text_of(call.key))
-                    continue
-            if known is None:
-                yield call
+    columns = [*ASKED_COLUMNS, COLUMN] if order.human else ASKED_COLUMNS
+    for samples in sample_batches(files, order.limit, columns):
+        batch = [call for sample in samples for call in _calls_of(order, sample, info, answered)]
+        states = iter(answered.look_up([key for call in batch for key in call.keys]))
+        for call in batch:
+            is_new = None in [next(states) for _ in call.keys]
+            left = call if is_new else unsettled(call, info, answered)
+            if left is not None:
+                yield left
             else:
-                state.already += 1
+                state.already += len(call.keys)
 
 
-def _calls_of(order: Order, sample: Mapping[str, Any], info: Info) -> Iterator[Call]:
-    for kind in order.kinds:
-        prompt = order.prompts.render(kind, sample)
-        for repeat in range(order.repeats):
-            parameters = dict(order.parameters)
-            if order.seed is not None:
-                # 53 bits: some servers read the seed as a signed integer or a double.
-                parameters["seed"] = int(digest([order.seed, sample["sample_id"], kind, repeat])[:13], 16)
-            yield make_call(
-                sample_id=sample["sample_id"],
-                dataset=order.bound.name,
-                split=sample["split"],
-                kind=kind,
-                repeat=repeat,
-                prompt=prompt,
-                parameters=parameters,
-                stops=order.prompts.profile.stop,
-                info=info,
-            )
-
-
-def sample_batches(files: Mapping[str, Sequence[Path]], limit: int | None) -> Iterator[list[dict[str, Any]]]:
-    """The samples of a dataset in their order, in batches; at most `limit` of them."""
-    import pyarrow.parquet
-
-    left = limit
-    for path in (path for paths in files.values() for path in paths):
-        with pyarrow.parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(BATCH, columns=ASKED_COLUMNS):
-                rows = batch.to_pylist()[: left if left is not None else None]
-                if left is not None:
-                    left -= len(rows)
-                yield rows
-                if left == 0:
-                    return
-
-
-def _count(files: Mapping[str, Sequence[Path]], order: Order) -> int:
-    import pyarrow.parquet
-
-    rows: int = sum(pyarrow.parquet.read_metadata(path).num_rows for paths in files.values() for path in paths)
-    return min(rows, order.limit) if order.limit is not None else rows
+def _calls_of(order: Order, sample: Mapping[str, Any], info: Info, answered: AnsweredCalls) -> Iterator[Call]:
+    kinds = tuple(kind for kind in order.kinds if kind != order.human or not has_human(sample))
+    if order.prompts.profile.one_call is not None:
+        for repeat in range(order.repeats if kinds else 0):
+            yield order.call(sample, info, kinds[0], repeat, template="one_call", parts=kinds)
+        return
+    for kind in kinds:
+        if order.draws(kind):
+            yield Star(order, sample, info, answered).draw()
+        else:
+            yield from (order.call(sample, info, kind, repeat) for repeat in range(order.repeats))
 
 
 async def _watching(state: Augmented, watch: Callable[[Augmented], None] | None) -> None:
@@ -247,7 +205,7 @@ async def _watching(state: Augmented, watch: Callable[[Augmented], None] | None)
 
 
 @contextlib.contextmanager
-def _interruptible(asker: Asker, state: Augmented) -> Iterator[None]:
+def _interruptible(askers: Sequence[Asker], state: Augmented) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM finish what is in flight; a second one stops at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -258,7 +216,8 @@ def _interruptible(asker: Asker, state: Augmented) -> Iterator[None]:
     def interrupt() -> None:
         if state.stopped_by is None:
             state.stopped_by = "interrupt"
-            asker.stop()
+            for asker in askers:
+                asker.stop()
         elif task is not None:
             task.cancel()
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import field
 
 from pydantic.dataclasses import dataclass
 
-from teacherlm.core.errors import Mistake
+from teacherlm.builders.collection import Collection
+from teacherlm.core.errors import Mistake, Mistakes, Problem
 from teacherlm.hub.publication import LicenceChecked
 from teacherlm.project.bind import SPEC_CONFIG, bind
 from teacherlm.project.find import ProjectFiles
+from teacherlm.project.located import Located
+from teacherlm.schemas.records import KINDS
 from teacherlm.teacher.profile import NANO, TeacherProfile
 
 TEACHER = "TEACHERLM_TEACHER"
@@ -27,6 +31,7 @@ class Catalog:
     gates: dict[str, float] = field(default_factory=dict)
     rules: dict[str, dict[str, bool | int | float | str]] = field(default_factory=dict)
     licences: dict[str, LicenceChecked] = field(default_factory=dict)
+    collections: dict[str, Collection] = field(default_factory=dict)
 
 
 @plain_dataclass(frozen=True)
@@ -36,6 +41,26 @@ class ChosenTeacher:
     name: str
     profile: TeacherProfile
     origin: str
+    kinds: Mapping[str, ChosenTeacher] = field(default_factory=dict)
+    """Its teacher for each kind, where `profile` names teachers for kinds."""
+    where: str = ""
+    """Where that stands."""
+
+    def for_kind(self, kind: str) -> ChosenTeacher:
+        """The teacher to ask for a kind.
+
+        Raises:
+            Mistake: there is none.
+        """
+        if self.profile.kinds is None:
+            return self
+        if kind not in self.kinds:
+            raise Mistake(
+                f"`{self.name}` has no teacher for `{kind}`",
+                f"add  {kind}: NAME  or leave it out of --kinds",
+                self.where,
+            )
+        return self.kinds[kind]
 
 
 def read_catalog(files: ProjectFiles) -> Catalog:
@@ -47,11 +72,15 @@ def read_catalog(files: ProjectFiles) -> Catalog:
     return bind(files.catalog(), Catalog, renames={"licenses": "licences", "teacher": "teachers"})
 
 
-def choose_teacher(catalog: Catalog, given: str | None) -> ChosenTeacher:
+def choose_teacher(catalog: Catalog, given: str | None, located: Located | None = None) -> ChosenTeacher:
     """The teacher that `given` names: a profile of the catalogue, `nano`, or a URL.
+
+    Args:
+        located: the catalogue's document, to show mistakes where they stand.
 
     Raises:
         Mistake: no teacher was named, or an unknown one.
+        Mistakes: a profile whose teachers for kinds are none.
     """
     origin = "--teacher"
     if given is None:
@@ -60,9 +89,38 @@ def choose_teacher(catalog: Catalog, given: str | None) -> ChosenTeacher:
     if not given:
         raise Mistake("no teacher was named", f"name one: --teacher URL, or one of {', '.join(teachers)}", "--teacher")
     if given in teachers:
-        return ChosenTeacher(given, teachers[given], origin)
+        return ChosenTeacher(given, teachers[given], origin, *_teachers_of_kinds(given, teachers, origin, located))
     if "://" in given or ":" in given:
         return ChosenTeacher(given, TeacherProfile(url=given), origin)
     near = difflib.get_close_matches(given, teachers, n=1)
     hint = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(teachers)}; a URL starts with http://"
     raise Mistake(f"there is no teacher `{given}`", hint, origin)
+
+
+def _teachers_of_kinds(
+    name: str, teachers: Mapping[str, TeacherProfile], origin: str, located: Located | None
+) -> tuple[dict[str, ChosenTeacher], str]:
+    """The teacher of each kind that a profile names, and where it does."""
+
+    def where(*loc: str) -> str:
+        return located.where(("teachers", name, "kinds", *loc)) if located else f"teachers.{name}.kinds"
+
+    found: dict[str, ChosenTeacher] = {}
+    problems: list[Problem] = []
+    for kind, other in (teachers[name].kinds or {}).items():
+        if kind not in KINDS:
+            near = difflib.get_close_matches(kind, KINDS, n=1)
+            hint = f"rename it to `{near[0]}`" if near else f"kinds are {', '.join(KINDS)}"
+            problems.append(Problem(where(kind), f"there is no kind `{kind}`", hint))
+        elif other not in teachers:
+            near = difflib.get_close_matches(other, teachers, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(teachers)}"
+            problems.append(Problem(where(kind), f"there is no teacher `{other}`", hint))
+        elif teachers[other].kinds is not None:
+            found_there = f"`{other}` names teachers for kinds itself"
+            problems.append(Problem(where(kind), found_there, "name a profile with a `url` or an `embedded` model"))
+        else:
+            found[kind] = ChosenTeacher(other, teachers[other], origin)
+    if problems:
+        raise Mistakes(problems)
+    return found, where()

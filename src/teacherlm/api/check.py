@@ -56,9 +56,14 @@ def metrics_file(files: ProjectFiles) -> Path:
 def read_gates(files: ProjectFiles, catalog: Catalog, bound: BoundRecipe) -> Gates:
     """The gates of a dataset: the recipe's own over the catalogue's."""
     if catalog.gates:
-        bind(files.catalog(), Gates, loc=("gates",), data=dict(catalog.gates))
-    own = dict(bound.recipe.gates or {})
-    return bind(bound.located, Gates, loc=("gates",), data={**catalog.gates, **own})
+        bind(files.catalog(), Gates, loc=("gates",), data=_whole(catalog.gates))
+    own = bound.recipe.gates or {}
+    return bind(bound.located, Gates, loc=("gates",), data=_whole({**catalog.gates, **own}))
+
+
+def _whole(gates: Mapping[str, float]) -> dict[str, int | float]:
+    """Numbers as they are written: a count such as `min_accepted: 1000` stays whole."""
+    return {name: int(value) if value == int(value) else value for name, value in gates.items()}
 
 
 def check(files: ProjectFiles, catalog: Catalog, workspace: Workspace, bound: BoundRecipe) -> Report:
@@ -71,8 +76,8 @@ def check(files: ProjectFiles, catalog: Catalog, workspace: Workspace, bound: Bo
     """
     name = bound.name
     rules, gates = read_rules(files, catalog), read_gates(files, catalog, bound)
-    splits = workspace.sample_files(name)
     with workspace.locked(name):
+        splits = workspace.sample_files(name)
         connection = open_session(workspace, [name], judged=False)
         inputs = fingerprints_in(connection, files, catalog, workspace, bound, rules, gates)
         judge(connection, rules, metrics_file(files).read_text(encoding="utf-8"))

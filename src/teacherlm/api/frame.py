@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,11 +53,12 @@ def augment(
             everything is asked again.
 
     Returns:
-        The rows that are samples, in order, with the columns of the augmented record: `fundamentals`,
-        `chain_of_thought` and `common_mistakes` are null where no text was accepted.
+        The rows that are samples, in order (a warning says how many are not, and why), with the columns of the
+        augmented record: `fundamentals`, `chain_of_thought` and `common_mistakes` are null where no text was accepted.
 
     Raises:
         Mistake: a column is missing; a name, a kind or a teacher that is none.
+        KeyboardInterrupt: the run was interrupted; with a `workspace` what was answered is kept.
         TeacherLost: the teacher is not there or went away for good.
     """
     import datasets
@@ -79,13 +81,30 @@ def augment(
         project = Project(ProjectFiles(declared), Workspace(root))
         project.teacher(teacher)
         source = Path(scratch) / "rows.parquet"
-        dataset.to_parquet(str(source))
-        project.build(name, source=source)
-        project.augment(name, teacher=teacher, concurrency=concurrency)
+        _words(dataset).to_parquet(str(source))
+        built = project.build(name, source=source)
+        if built.rejected:
+            reasons = [f"{count} {reason}" for part in built.splits for reason, count in part.rejected.items()]
+            warnings.warn(f"{built.rejected} rows are no samples and left out: {', '.join(reasons)}", stacklevel=2)
+        if project.augment(name, teacher=teacher, concurrency=concurrency).stopped_by:
+            # A part must not pass for the whole. With a workspace the same call goes on where this one was.
+            raise KeyboardInterrupt
         project.check(name)
         table = project.sql(IN_ORDER.format(name=name)).to_arrow_table()
         rows: datasets.Dataset = datasets.Dataset(table.cast(record("augmented").arrow()))
         return rows
+
+
+def _words(dataset: datasets.Dataset) -> datasets.Dataset:
+    """The dataset with the names of its labels in place of their numbers."""
+    import datasets
+
+    labels = [name for name, feature in dataset.features.items() if isinstance(feature, datasets.ClassLabel)]
+    for name in labels:
+        names = dataset.features[name].names
+        words = [None if value is None or value < 0 else names[value] for value in dataset[name]]
+        dataset = dataset.remove_columns(name).add_column(name, words)
+    return dataset
 
 
 def _declare(folder: Path, columns: Sequence[str], name: str, max_new_tokens: int, kinds: Sequence[str] | None) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +14,8 @@ from teacherlm.api import plan as planning
 from teacherlm.api import publish as publishing
 from teacherlm.api import status as looking
 from teacherlm.api.catalog import Catalog, ChosenTeacher, choose_teacher, read_catalog
+from teacherlm.api.listening import listening
+from teacherlm.api.orders import make_orders
 from teacherlm.api.workspace import Workspace, open_session
 from teacherlm.builders import build as building
 from teacherlm.builders.mapping import BoundRecipe, run_examples
@@ -27,6 +28,7 @@ from teacherlm.project.find import ProjectFiles, find_project, workspace_path
 if TYPE_CHECKING:
     import duckdb
 
+    from teacherlm.api.collections import OpenCollection
     from teacherlm.hub.folder import Published
     from teacherlm.quality.report import Report
 
@@ -68,6 +70,21 @@ class Project:
         """Names of the declared datasets."""
         return self.files.recipes()
 
+    @property
+    def collections(self) -> list[str]:
+        """Names of the declared collections."""
+        return list(self.catalog.collections)
+
+    def collection(self, name: str) -> OpenCollection:
+        """A collection of `catalog.yaml`, with a workspace of its own.
+
+        Raises:
+            Mistake, Mistakes: there is none; all that is wrong in its declaration and in the recipes.
+        """
+        from teacherlm.api.collections import open_collection
+
+        return open_collection(self, name)
+
     def recipe(self, name: str) -> BoundRecipe:
         """The recipe `builders/<name>.yaml`.
 
@@ -78,19 +95,37 @@ class Project:
 
     def teacher(self, given: str | None) -> ChosenTeacher:
         """The teacher that a name, a URL or $TEACHERLM_TEACHER stands for."""
-        return choose_teacher(self.catalog, given)
+        return choose_teacher(self.catalog, given, self.files.catalog())
 
     def prompts(self, bound: BoundRecipe, chosen: ChosenTeacher | None = None) -> BoundPrompts:
         """The prompts of a dataset: the recipe's own, else the teacher's, else the paper's."""
         return read_prompts(self.files, bound.recipe.prompts or (chosen.profile.prompts if chosen else None) or PAPER)
 
     def plan(
-        self, name: str, *, teacher: str | None = None, kinds: Sequence[str] | None = None, shown: int = 1
+        self,
+        name: str,
+        *,
+        teacher: str | None = None,
+        kinds: Sequence[str] | None = None,
+        shown: int = 1,
+        tokenizer: str | None = None,
+        context: int | None = None,
     ) -> planning.Plan:
-        """Run a recipe's example rows and show what a teacher would be asked; nobody is asked."""
+        """What a build and an augmentation would do and cost; a teacher is asked for its limits and token counts alone.
+
+        Args: see `api.plan.plan`.
+        """
         bound = self.recipe(name)
-        chosen = self.teacher(teacher) if teacher else None
-        return planning.plan(self.workspace, bound, self.prompts(bound, chosen), kinds=kinds, shown=shown)
+        return planning.plan(
+            self.workspace,
+            bound,
+            lambda chosen: self.prompts(bound, chosen),
+            self.teacher(teacher) if teacher else None,
+            kinds=kinds,
+            shown=shown,
+            tokenizer=tokenizer,
+            context=context,
+        )
 
     def build(
         self,
@@ -127,17 +162,20 @@ class Project:
         kinds: Sequence[str] | None = None,
         limit: int | None = None,
         repeats: int = 1,
+        strategy: str | None = None,
         concurrency: int | None = None,
         watch: Callable[[augmenting.Augmented], None] | None = None,
         tell: Callable[[str], None] = _silent,
     ) -> augmenting.Augmented:
-        """Ask a teacher what the ledger does not hold yet.
+        """Ask a teacher, or one for each kind, what the ledger does not hold yet.
 
         Args:
             teacher: a URL, a profile of the catalogue, or `nano`.
             kinds: of the recipe's kinds those to ask for; None: all.
             limit: samples to ask about, in their order.
-            repeats: texts of each kind for each sample; needs a teacher that samples.
+            repeats: texts of each kind for each sample, with `star` the most draws of a chain of thought; more than one
+                need a teacher that samples.
+            strategy: `explain` or `star`; None: the recipe's.
             concurrency: requests in flight; None: learnt from the teacher.
             watch: called a few times a second with the state of the run.
         """
@@ -145,12 +183,18 @@ class Project:
         chosen = self.teacher(teacher)
         if concurrency is not None and concurrency < 1:
             raise Mistake(f"is {concurrency}", "give a number of 1 or more, or auto", "--concurrency")
-        order = augmenting.make_order(
-            bound, self.prompts(bound, chosen), chosen.profile, kinds=kinds, limit=limit, repeats=repeats
+        orders = make_orders(
+            bound,
+            chosen,
+            lambda teacher: self.prompts(bound, teacher),
+            kinds=kinds,
+            limit=limit,
+            repeats=repeats,
+            strategy=strategy,
         )
         self.workspace.sample_files(name)
-        with _listening(chosen, tell) as url:
-            return augmenting.augment(order, self.workspace, chosen, url, concurrency=concurrency, watch=watch)
+        with listening([order.teacher for order in orders], tell) as urls:
+            return augmenting.augment(orders, self.workspace, chosen.name, urls, concurrency=concurrency, watch=watch)
 
     def check(self, name: str, *, only_if_stale: bool = False) -> Report:
         """Let the rules judge every rationale; write verdicts, the augmented table and the report.
@@ -174,6 +218,8 @@ class Project:
         split: str | None = None,
         kinds: Sequence[str] | None = None,
         limit: int | None = None,
+        repeats: int = 1,
+        strategy: str | None = None,
         concurrency: int | None = None,
         to: str | Path | None = None,
         watch: Callable[[augmenting.Augmented], None] | None = None,
@@ -185,7 +231,15 @@ class Project:
         """
         built = self.build(name, source=source, split=split, tell=tell)
         augmented = self.augment(
-            name, teacher=teacher, kinds=kinds, limit=limit, concurrency=concurrency, watch=watch, tell=tell
+            name,
+            teacher=teacher,
+            kinds=kinds,
+            limit=limit,
+            repeats=repeats,
+            strategy=strategy,
+            concurrency=concurrency,
+            watch=watch,
+            tell=tell,
         )
         if augmented.stopped_by:
             return Run(built, augmented, None, None)
@@ -196,9 +250,9 @@ class Project:
         """Publish checked datasets to a folder."""
         return publishing.publish(self.files, self.catalog, self.workspace, [self.recipe(name) for name in names], to)
 
-    def status(self) -> list[dict[str, Any]]:
-        """One row for each dataset that is declared or in the workspace."""
-        return looking.status(self)
+    def status(self, names: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """One row for each of the datasets `names`; None: for all that are declared or in the workspace."""
+        return looking.status(self, names)
 
     def sql(self, query: str) -> duckdb.DuckDBPyRelation:
         """A query over the workspace's views `samples`, `rationales`, `verdicts`, `findings` and `augmented`.
@@ -224,16 +278,3 @@ def open(path: str | Path = ".", *, workspace: str | Path | None = None) -> Proj
         workspace: where results land; else `$TEACHERLM_WORKSPACE`, else `./workspace`.
     """
     return Project(find_project(path), Workspace(workspace_path(workspace)))
-
-
-@contextmanager
-def _listening(chosen: ChosenTeacher, tell: Callable[[str], None]) -> Iterator[str]:
-    """The URL of a teacher; an embedded one is served while the block runs."""
-    if chosen.profile.url is not None:
-        yield chosen.profile.url
-        return
-    from teacherlm.teacher.embedded import EmbeddedTeacher
-
-    tell(f"starting the embedded teacher {chosen.profile.embedded}")
-    with EmbeddedTeacher(chosen.profile.embedded or "nano") as served:
-        yield served.url

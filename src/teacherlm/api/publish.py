@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from teacherlm.api.catalog import Catalog
-from teacherlm.api.check import changed_since, metrics_file, read_report, read_rules
+from teacherlm.api.check import changed_since, metrics_file, read_gates, read_report, read_rules
 from teacherlm.api.workspace import Workspace, open_session
 from teacherlm.builders.mapping import BoundRecipe
 from teacherlm.core.bundle import bundled
-from teacherlm.core.errors import Mistake
+from teacherlm.core.errors import GateFailed, Mistake
 from teacherlm.hub.folder import Published, publish_folder
 from teacherlm.hub.publication import Publication
 from teacherlm.project.find import ProjectFiles
-from teacherlm.quality.report import to_json
+from teacherlm.quality.books import close_books
+from teacherlm.quality.gates import judge_gates
+from teacherlm.quality.report import Report, to_json
 
 
 def publish(
@@ -29,7 +32,11 @@ def publish(
     """
     if str(to).startswith("hf://"):
         raise Mistake(f'"{to}": publishing to the Hub is not built yet', "publish to a folder: --to FOLDER", "--to")
-    return publish_folder([publication(files, catalog, workspace, bound) for bound in recipes], Path(to))
+    with ExitStack() as locks:
+        # What was found to be whole must be what is copied: nobody may check or build meanwhile.
+        for bound in sorted(recipes, key=lambda bound: bound.name):
+            locks.enter_context(workspace.locked(bound.name))
+        return publish_folder([publication(files, catalog, workspace, bound) for bound in recipes], Path(to))
 
 
 def publication(files: ProjectFiles, catalog: Catalog, workspace: Workspace, bound: BoundRecipe) -> Publication:
@@ -40,6 +47,7 @@ def publication(files: ProjectFiles, catalog: Catalog, workspace: Workspace, bou
     report = read_report(workspace, recipe.name)
     if report is None:
         raise Mistake(f"`{recipe.name}` was not checked", f"check it first: teacherlm check {recipe.name}")
+    _gates_again(files, catalog, workspace, bound, report)
     folder = workspace.augmented(recipe.name)
     return Publication(
         dataset=recipe.name,
@@ -58,6 +66,20 @@ def publication(files: ProjectFiles, catalog: Catalog, workspace: Workspace, bou
         files=declarations(files, catalog, bound),
         changed=changed_since(files, catalog, workspace, bound, report),
     )
+
+
+def _gates_again(
+    files: ProjectFiles, catalog: Catalog, workspace: Workspace, bound: BoundRecipe, report: Report
+) -> None:
+    """A report that says `passed` where its own verdicts do not let it pass was not written by `check`."""
+    books = close_books(open_session(workspace, [bound.name]))
+    failing = [gate.name for gate in judge_gates(books, read_gates(files, catalog, bound)) if not gate.passed]
+    if report.passed and failing:
+        raise GateFailed(
+            f"{bound.name}: the report says that the gates pass, but by the verdicts {', '.join(failing)} fails",
+            f"check it again: teacherlm check {bound.name}",
+            str(workspace.report(bound.name)),
+        )
 
 
 def declarations(files: ProjectFiles, catalog: Catalog, bound: BoundRecipe) -> dict[str, str]:

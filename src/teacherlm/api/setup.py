@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from teacherlm.api.editor_schemas import schema_line, write_schemas
 from teacherlm.core.bundle import bundled
 from teacherlm.core.errors import Mistake
 from teacherlm.core.files import disk_errors
@@ -16,6 +17,16 @@ LAID_OUT = (
     "builders/prompts/paper.yaml",
     "builders/prompts/chat.yaml",
 )
+
+COLLECTIONS = """\
+# Datasets that are built, explained and checked together, in a workspace of their own: teacherlm build sample-100
+collections:
+  sample-100:
+    datasets: ["*"]      # names or patterns
+    at_most: 100         # of each dataset, drawn at random by the seed
+    seed: 7
+"""
+"""In place of the bundled collections, whose datasets are not laid out."""
 
 
 def init(directory: Path) -> list[str]:
@@ -33,6 +44,18 @@ def init(directory: Path) -> list[str]:
         for name in LAID_OUT:
             target = directory / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(bundled() / name, target)
+            if line := schema_line(name):
+                target.write_text(line + _bundled_text(name), encoding="utf-8")
+            else:
+                shutil.copyfile(bundled() / name, target)
         (directory / "quality" / "rules").mkdir(parents=True, exist_ok=True)
-    return list(LAID_OUT)
+        schemas = write_schemas(directory)
+    return [*LAID_OUT, *schemas]
+
+
+def _bundled_text(name: str) -> str:
+    text = (bundled() / name).read_text(encoding="utf-8")
+    if name != "catalog.yaml":
+        return text
+    kept, mark, _ = text.partition("# Datasets that are built, explained")
+    return kept + COLLECTIONS if mark else text

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+import duckdb
 
 from teacherlm.api import check as checking
 from teacherlm.api.workspace import open_session
@@ -13,13 +16,26 @@ if TYPE_CHECKING:
     from teacherlm.api.project import Project
 
 
-def status(project: Project) -> list[dict[str, Any]]:
-    """One row for each dataset that is declared or in the workspace.
+def status(project: Project, names: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """One row for each of the datasets `names`; None: for all that are declared or in the workspace.
 
     Columns: `dataset`, `samples`, `asked`, `accepted`, `rejected`, `truncated`, `failed`, `state`, `writer`.
     """
-    names = sorted(set(project.datasets) | set(project.workspace.datasets()))
-    return [_row(project, name) for name in names]
+    if names is None:
+        names = sorted(set(project.datasets) | set(project.workspace.datasets()))
+    return [_row_or_trouble(project, name) for name in names]
+
+
+def _row_or_trouble(project: Project, name: str) -> dict[str, Any]:
+    """A dataset that cannot be read hides no other."""
+    try:
+        return _row(project, name)
+    except (TeacherlmError, duckdb.Error) as error:
+        found = error.found if isinstance(error, TeacherlmError) else str(error).splitlines()[0]
+        where = f"{error.where} " if isinstance(error, TeacherlmError) and error.where else ""
+        columns = ("samples", "asked", "accepted", "rejected", "truncated", "failed")
+        row: dict[str, Any] = {"dataset": name, **dict.fromkeys(columns)}
+        return row | {"state": f"{where}{found}", "writer": project.workspace.holder(name)}
 
 
 def _row(project: Project, name: str) -> dict[str, Any]:

@@ -168,7 +168,9 @@ def _rationales(connection: duckdb.DuckDBPyConnection, workspace: Workspace, nam
     if sealed:
         number = r"CAST(regexp_extract(filename, '(\d+)\.parquet$', 1) AS BIGINT)"
         columns = f"{contract.cast_list()}, {number} AS segment, file_row_number AS line"
-        parts.append(f"SELECT {columns} FROM {_parquet(sealed, 'filename = true, file_row_number = true')}")
+        # By name, and beside the contract's own columns: ledgers of old times lack some, which are null there.
+        rows = _parquet(sealed, "filename = true, file_row_number = true, union_by_name = true")
+        parts.append(f"SELECT {columns} FROM (FROM {rows} UNION ALL BY NAME ({contract.empty_select()}))")
     if lines:
         connection.register("open_lines", pa.concat_tables(lines))
         parts.append(f"SELECT {contract.cast_list()}, segment, line FROM open_lines")

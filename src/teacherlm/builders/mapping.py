@@ -45,6 +45,11 @@ REASONS = f"""
 """Why a row is no sample, in order of precedence; NULL for a good one. `duplicate id` is found afterwards."""
 
 
+CONTENT_ID = """left(sha256(concat_ws(chr(31),
+        coalesce(question, ''), array_to_string(choices, chr(30)), coalesce(answer, ''))), 16)"""
+"""The id of a row whose source has none."""
+
+
 @dataclass(frozen=True)
 class BoundRecipe:
     """A recipe and the document it was read from, so that its SQL mistakes have places."""
@@ -71,41 +76,38 @@ def mapped_query(recipe: Recipe, split: str, relation: str = "source") -> str:
     """The query that maps `relation` to sample columns.
 
     Columns of the result: `row` (from 1), the columns of the sample record, `reason` (why the row is refused, or NULL),
-    `content_key`, `source` (the source row as JSON; refused rows only).
+    `source` (the source row as JSON). What a caller does not select costs nothing.
     """
     sample = recipe.sample
+    raw = {name: f"as_text(({getattr(sample, name)}))" for name in SAMPLE_TYPES if getattr(sample, name)}
+    if sample.choices:
+        raw["choices"] = f"({sample.choices})"
+    values = ", ".join(f"{expression} AS raw_{name}" for name, expression in raw.items())
     columns = {
-        "question": f"clean_text(({sample.question}))",
-        "choices": f"[clean_text(c) FOR c IN ({sample.choices})]" if sample.choices else "CAST([] AS VARCHAR[])",
-        "answer": f"clean_text(({sample.answer}))",
-        "id": f"trim(as_text(({sample.id})))" if sample.id else "NULL",
-        "subject": f"nullif(clean_text(({sample.subject})), '')" if sample.subject else "CAST(NULL AS VARCHAR)",
-        "human_rationale": f"nullif(clean_text(({sample.human_rationale})), '')"
+        "question": "clean_column(raw_question)",
+        "choices": "[clean_column(as_text(c)) FOR c IN raw_choices]" if sample.choices else "CAST([] AS VARCHAR[])",
+        "answer": "clean_column(raw_answer)",
+        "subject": "nullif(clean_column(raw_subject), '')" if sample.subject else "CAST(NULL AS VARCHAR)",
+        "human_rationale": "nullif(clean_column(raw_human_rationale), '')"
         if sample.human_rationale
         else "CAST(NULL AS VARCHAR)",
     }
-    mapped = ", ".join(f"{expression} AS out_{name}" for name, expression in columns.items())
+    mapped = ", ".join(f"{expression} AS {name}" for name, expression in columns.items())
     where = f"WHERE ({sample.where})" if sample.where else ""
-    identity = "id" if sample.id else "content_key"
     task, dataset, label = (_quoted(text) for text in (recipe.task, recipe.name, split))
     return f"""
     WITH numbered AS (
         SELECT row_number() OVER () AS {OURS}row, {OURS}whole AS {OURS}source, * FROM {relation} AS {OURS}whole),
     kept AS (SELECT * FROM numbered {where}),
-    mapped AS (SELECT {OURS}row, {OURS}source, {mapped} FROM kept),
-    keyed AS (
-        SELECT {OURS}row AS row, out_question AS question, out_choices AS choices, out_answer AS answer,
-               out_subject AS subject, out_human_rationale AS human_rationale, {OURS}source,
-               left(sha256(concat_ws(chr(31), coalesce(out_question, ''),
-                    array_to_string(out_choices, chr(30)), coalesce(out_answer, ''))), 16) AS content_key,
-               {"out_id" if sample.id else "content_key"} AS id
-        FROM mapped),
+    raw AS (SELECT {OURS}row, {OURS}source, {values} FROM kept),
+    mapped AS (SELECT {OURS}row AS row, {OURS}source, {mapped},
+               {"trim(raw_id)" if sample.id else "NULL"} AS source_id FROM raw),
+    keyed AS (SELECT *, {"source_id" if sample.id else CONTENT_ID} AS id FROM mapped),
     judged AS (SELECT *, {REASONS} AS reason FROM keyed)
-    SELECT row, {dataset} || '/' || {label} || '/' || coalesce({identity}, '') AS sample_id,
+    SELECT row, {dataset} || '/' || {label} || '/' || coalesce(id, '') AS sample_id,
            {dataset} AS dataset, {label} AS split, {task} AS task, subject, question, choices, answer,
            CASE WHEN len(choices) > 0 THEN CAST(list_position(choices, answer) - 1 AS BIGINT) END AS answer_index,
-           human_rationale, reason, content_key,
-           CASE WHEN reason IS NOT NULL THEN CAST(to_json({OURS}source) AS VARCHAR) END AS source
+           human_rationale, reason, CAST(to_json({OURS}source) AS VARCHAR) AS source
     FROM judged"""
 
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
 from teacherlm.core.errors import Mistakes, Problem
 from teacherlm.project.bind import SPEC_CONFIG
-from teacherlm.text.render import gold, question_text, sample_text
+from teacherlm.text.render import gold, hinted_text, question_text, sample_text
 
 if TYPE_CHECKING:
     import jinja2
 
-    from teacherlm.project.located import Located
+    from teacherlm.project.located import Loc, Located
+
+KNOWN = "sample_text, question_text, hinted_text, gold, question, choices, answer, task, subject"
 
 
 @dataclass(frozen=True, kw_only=True, config=SPEC_CONFIG)
@@ -31,9 +34,33 @@ class PromptProfile:
     """The system message of a chat."""
     kinds: dict[Literal["fundamentals", "chain_of_thought", "common_mistakes"], str]
     """Kind -> Jinja template. It may use `sample_text` (question, options and gold answer), `question_text` (question
-    and options), `gold` (the answer as written), `question`, `choices`, `answer`, `task`, `subject`."""
+    and options), `hinted_text` (the same with the gold answer marked), `gold` (the answer as written), `question`,
+    `choices`, `answer`, `task`, `subject`."""
+    one_call: str | None = None
+    """Asks for all kinds in one request; the answer is a JSON object with a text for each. The template may also use
+    `kinds`, the kinds wanted, and `asked`, what is asked for each (its template under `kinds:`, rendered)."""
+    star: str | None = None
+    """STaR's first question for a chain of thought: it must not show the answer."""
+    star_hinted: str | None = None
+    """STaR's last question, with the answer as a hint."""
     stop: tuple[str, ...] = ()
     """The text ends before these. TGI takes four at most."""
+
+    @model_validator(mode="after")
+    def _whole_strategies(self) -> PromptProfile:
+        if (self.star is None) != (self.star_hinted is None):
+            absent = "star" if self.star is None else "star_hinted"
+            raise ValueError(f"`star` and `star_hinted` belong together; `{absent}` is missing | add  {absent}: …")
+        if self.one_call is not None and self.star is not None:
+            raise ValueError("`one_call` asks all kinds at once, `star` one alone | write two profiles")
+        return self
+
+    @property
+    def templates(self) -> dict[str, str]:
+        """Every template by its name: a kind, `one_call`, `star` or `star_hinted`."""
+        others = {"one_call": self.one_call, "star": self.star, "star_hinted": self.star_hinted}
+        kinds = {str(kind): template for kind, template in self.kinds.items()}
+        return {**kinds, **{name: template for name, template in others.items() if template is not None}}
 
 
 @plain_dataclass(frozen=True)
@@ -51,13 +78,11 @@ class BoundPrompts:
             undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=False
         )
         compiled, problems = {}, []
-        for kind, template in self.profile.kinds.items():
+        for name, template in self.profile.templates.items():
             try:
-                compiled[str(kind)] = environment.from_string(template)
+                compiled[name] = environment.from_string(template)
             except jinja2.TemplateSyntaxError as error:
-                problems.append(
-                    Problem(self.located.where(("kinds", kind)), f"is no Jinja template: {error.message}", "mend it")
-                )
+                problems.append(Problem(self._where(name), f"is no Jinja template: {error.message}", "mend it"))
         if problems:
             raise Mistakes(problems)
         return compiled
@@ -66,19 +91,27 @@ class BoundPrompts:
         """Render every template once.
 
         Raises:
-            Mistakes: a template that cannot be compiled or names something unknown; too many stop strings.
+            Mistakes: a template that cannot be compiled or names something unknown; a `star` that shows the answer; too
+                many stop strings.
         """
         import jinja2
 
         problems = []
         example = {"question": "?", "choices": ["a", "b"], "answer": "a", "task": "t", "subject": "s"}
-        for kind in self._templates:
+        for name in self._templates:
             try:
-                self.render(kind, example)
+                shown = self._render(name, example, tuple(self.profile.kinds))
+                shows_answer = shown != self._render(name, example | {"answer": "b"}, tuple(self.profile.kinds))
             except jinja2.TemplateError as error:
-                where = self.located.where(("kinds", kind))
-                known = "sample_text, question_text, gold, question, choices, answer, task, subject"
-                problems.append(Problem(where, f"the template fails: {error}", f"it may use {known}"))
+                known = f"kinds, asked, {KNOWN}" if name == "one_call" else KNOWN
+                problems.append(Problem(self._where(name), f"the template fails: {error}", f"it may use {known}"))
+                continue
+            if name == "star" and shows_answer:
+                problems.append(
+                    Problem(self._where(name), "shows the answer, which has to be found", "use question_text alone")
+                )
+            if name == "star_hinted" and not shows_answer:
+                problems.append(Problem(self._where(name), "gives no hint", "use hinted_text, gold or answer"))
         if len(self.profile.stop) > 4:
             problems.append(
                 Problem(self.located.where(("stop",)), "has more than four stop strings", "keep the four that matter")
@@ -86,27 +119,46 @@ class BoundPrompts:
         if problems:
             raise Mistakes(problems)
 
-    def render(self, kind: str, sample: Mapping[str, Any]) -> str | list[dict[str, str]]:
-        """The prompt of one kind for one sample: a text, or messages.
+    def render(self, name: str, sample: Mapping[str, Any], kinds: Sequence[str] = ()) -> str | list[dict[str, str]]:
+        """A prompt for one sample: a text, or messages.
+
+        Args:
+            name: a kind, `one_call`, `star` or `star_hinted`.
+            kinds: with `one_call`, the kinds wanted.
 
         Raises:
-            KeyError: the profile has no such kind.
+            KeyError: the profile has no such template.
         """
+        if self.profile.one_call is not None and name in self.profile.kinds:
+            name, kinds = "one_call", (name,)
+        text = self._render(name, sample, kinds)
+        if self.profile.form == "text":
+            return text
+        system = [{"role": "system", "content": self.profile.system.strip()}] if self.profile.system else []
+        return [*system, {"role": "user", "content": text.strip()}]
+
+    def _render(self, name: str, sample: Mapping[str, Any], kinds: Sequence[str]) -> str:
         question, choices, answer = sample["question"], sample["choices"], sample["answer"]
-        text = self._templates[kind].render(
+        more: dict[str, Any] = {}
+        if name == "one_call":
+            asked = {kind: self._render(kind, sample, ()).strip() for kind in kinds}
+            more = {"kinds": list(kinds), "asked": asked}
+        return self._templates[name].render(
             sample_text=sample_text(question, choices, answer),
             question_text=question_text(question, choices),
+            hinted_text=hinted_text(question, choices, answer),
             gold=gold(choices, answer),
             question=question,
             choices=choices,
             answer=answer,
             task=sample.get("task"),
             subject=sample.get("subject"),
+            **more,
         )
-        if self.profile.form == "text":
-            return text
-        system = [{"role": "system", "content": self.profile.system.strip()}] if self.profile.system else []
-        return [*system, {"role": "user", "content": text.strip()}]
+
+    def _where(self, name: str) -> str:
+        loc: Loc = ("kinds", name) if name in self.profile.kinds else (name,)
+        return self.located.where(loc)
 
     def missing(self, kinds: tuple[str, ...]) -> list[str]:
         return [kind for kind in kinds if kind not in self.profile.kinds]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import ValidationInfo, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from teacherlm.project.bind import SPEC_CONFIG
 from teacherlm.schemas.records import KINDS
 
 Kind = Literal["fundamentals", "chain_of_thought", "common_mistakes"]
+TO_FILL_IN = "???"
+"""Stands in a proposed recipe for an expression that a person has to write."""
+
 Redistribution = Literal["allowed", "share-alike", "non-commercial", "restricted", "unclear"]
 
 
@@ -28,6 +31,8 @@ class Source:
     """Local files, relative to the recipe: one path or pattern (split `train`), or one or several for each split."""
     splits: dict[str, str] | None = None
     """Our split -> the source's name for it. With `files` as a mapping, its keys are the splits."""
+    rows: dict[str, int] | None = None
+    """Our split -> its rows, as its publisher counts them; about, for people who plan. No build depends on it."""
     columns: dict[str, str] | None = None
     """Column -> DuckDB type, for columns that the recipe relies on; gives the `given` rows their types."""
 
@@ -64,6 +69,13 @@ class SampleExpressions:
     human_rationale: str | None = None
     """VARCHAR or NULL."""
 
+    @field_validator("question", "answer", "choices", "id", "where", "subject", "human_rationale")
+    @classmethod
+    def _is_written(cls, expression: str | None, info: ValidationInfo) -> str | None:
+        if expression is not None and expression.strip() == TO_FILL_IN:
+            raise ValueError(f"`{info.field_name}` is still to be written | {TO_FILL_IN} marks what was not guessed")
+        return expression
+
 
 @dataclass(frozen=True, kw_only=True, config=SPEC_CONFIG)
 class Recipe:
@@ -80,6 +92,8 @@ class Recipe:
     """What the licence lets one publish."""
     task: str
     """Task family, such as `math`."""
+    muffin: bool = False
+    """Belongs to Muffin, the mixture of FLAN's tasks, as far as it was reconstructed (docs/catalogue.md)."""
     about: str = ""
     language: str = "en"
     license_note: str | None = None
@@ -89,6 +103,11 @@ class Recipe:
     """Rationale kinds, in asking order."""
     prompts: str | None = None
     """Prompt profile (`builders/prompts/<name>.yaml`); left out: the teacher's own, else `paper`."""
+    strategy: Literal["explain", "star"] = "explain"
+    """How a chain of thought is asked for: `explain` shows the answer; `star` asks without it, and hints at it where no
+    draw reaches it. `--strategy` comes first."""
+    human: Kind | None = None
+    """The kind that a sample's `human_rationale` is taken for, where it has one; the teacher is asked for the rest."""
     max_new_tokens: int = 512
     """Per rationale, in teacher tokens. Part of the call key: a change asks again."""
     gates: dict[str, float] | None = None
@@ -116,6 +135,16 @@ class Recipe:
         if tokens < 1:
             raise ValueError(f"`max_new_tokens` is {tokens} | write a number of 1 or more")
         return tokens
+
+    @model_validator(mode="after")
+    def _kinds_that_are_there(self) -> Recipe:
+        if self.strategy == "star" and "chain_of_thought" not in self.kinds:
+            raise ValueError("`strategy: star` draws chains of thought, which `kinds` lacks | add it, or take this out")
+        if self.human is not None and self.human not in self.kinds:
+            raise ValueError(f"`human` has {self.human}, which `kinds` lacks | add it, or take this out")
+        if self.human is not None and self.sample.human_rationale is None:
+            raise ValueError("`human` takes `human_rationale`, which `sample` lacks | add it under `sample:`")
+        return self
 
     @model_validator(mode="after")
     def _pairs(self) -> Recipe:

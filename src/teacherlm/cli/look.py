@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from teacherlm.cli import options, show
+from teacherlm.cli import collect, options, rows, show_collections
 from teacherlm.cli.output import Format, Outcome, err, write_bytes
-from teacherlm.core.errors import Mistake
+from teacherlm.core.errors import MachineFailed, Mistake
 
 app = typer.Typer()
 
@@ -27,18 +27,19 @@ class SqlFormat(StrEnum):
 
 @app.command(rich_help_panel=options.LOOK, epilog="Example: teacherlm status")
 def status(
+    names: options.SomeNames = None,
     workspace: options.WorkspaceOption = None,
     project: options.ProjectOption = None,
     format: options.FormatOption = Format.table,
 ) -> None:
-    """Show where each dataset stands."""
+    """Show where each dataset stands, or those of a collection."""
     opened = options.project(project, workspace)
     outcome = Outcome("status", format)
     with outcome.collecting():
-        outcome.rows = opened.status()
+        outcome.rows = collect.status(opened, names or [], outcome)
     bundled = " (bundled)" if opened.files.is_bundled else ""
     outcome.note(f"project {opened.files.root}{bundled}, workspace {opened.workspace.root}")
-    raise typer.Exit(outcome.finish(show.status))
+    raise typer.Exit(outcome.finish(show_collections.status))
 
 
 @app.command(
@@ -61,13 +62,20 @@ def sql(
         query = typer.get_text_stream("stdin").read()
     opened = options.project(project, workspace)
     try:
-        result = opened.sql(query).to_arrow_table()
+        result = rows.named_once(opened.sql(query).to_arrow_table())
+    except (duckdb.IOException, duckdb.InvalidInputException) as error:
+        raise MachineFailed(
+            f"a file of the workspace cannot be read: {str(error).splitlines()[0]}",
+            "run it again if a check or a build is going on; else remove the file and run the step that writes it",
+            str(opened.workspace.root),
+        ) from None
     except duckdb.Error as error:
         raise Mistake(str(error), "the views are samples, rationales, verdicts, findings, augmented", "sql") from None
-    if format is SqlFormat.table and output is None:
-        show.arrow(result, SHOWN)
+    form = rows.form_of(format.value, output)
+    if form == "table":
+        rows.show(result, SHOWN)
         return
-    data = show.encoded(result, format.value)
+    data = rows.encoded(result, form)
     if output is None:
         write_bytes(data)
         return

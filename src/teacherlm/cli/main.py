@@ -14,8 +14,9 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from teacherlm import __version__
-from teacherlm.cli import look, make, quickstart, serve
-from teacherlm.cli.output import INTERRUPTED, err, error_rows, print_json, show_error
+from teacherlm.cli import look, make, quickstart, recipe, serve
+from teacherlm.cli.options import MAKE
+from teacherlm.cli.output import INTERRUPTED, err, error_rows, print_json, show_error, stopped_row
 from teacherlm.core.errors import Mistake, TeacherlmError
 
 
@@ -46,6 +47,7 @@ app = typer.Typer(
 )
 for part in (make, look, serve, quickstart):
     app.registered_commands += part.app.registered_commands
+app.add_typer(recipe.app, name="recipe", rich_help_panel=MAKE)
 
 
 def _version(wanted: bool) -> None:
@@ -65,7 +67,7 @@ def options(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and exit with the code that docs/cli.md lists."""
+    """Run a command and exit with the code that docs/commands.md lists."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given or bool(os.environ.get("TEACHERLM_DEBUG"))
     # `--debug` is wanted wherever people write it.
@@ -87,7 +89,9 @@ def entry() -> None:
 
 
 def _run(given: list[str], debug: bool) -> int:
-    command = next((argument for argument in given if not argument.startswith("-")), "")
+    commands = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+    words = [argument for argument in given if not argument.startswith("-")]
+    command = next((word for word in words if word in commands | {"recipe"}), words[0] if words else "")
     as_json = "--format=json" in given or ("--format", "json") in pairwise(given)
     try:
         code = app(given, prog_name="teacherlm", standalone_mode=False)
@@ -112,7 +116,10 @@ def _run(given: list[str], debug: bool) -> int:
             err.print(error.format_message(), markup=False)
         return 2
     except (Stopped, KeyboardInterrupt, typer.Abort):
-        err.print("stopped: everything that was answered is kept. Run the same command again to go on.")
+        said = "stopped: everything that was answered is kept. Run the same command again to go on."
+        if as_json:
+            print_json(command, False, [], [stopped_row(said)])
+        err.print(said)
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone (`teacherlm sql … | head`): nothing is left to say.

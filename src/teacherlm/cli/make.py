@@ -7,16 +7,15 @@ from typing import Annotated
 
 import typer
 
+from teacherlm.api.collections import OpenCollection
 from teacherlm.api.setup import init as lay_out
-from teacherlm.cli import options, show
+from teacherlm.cli import collect, options, show, show_collections
 from teacherlm.cli.output import INTERRUPTED, Format, Outcome
 from teacherlm.cli.steps import (
     augment_dataset,
     build_dataset,
     check_dataset,
-    check_declared,
     counts_of,
-    publish_datasets,
 )
 
 app = typer.Typer()
@@ -40,19 +39,37 @@ def plan(
     names: options.Names,
     teacher: options.TeacherOption = None,
     kinds: options.KindsOption = None,
-    shown: Annotated[int, typer.Option(help="Samples whose prompts are shown.")] = 1,
+    shown: Annotated[int, typer.Option(help="Samples whose prompts are shown whole.")] = 1,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(help="Counts tokens: a tokenizer.json, its folder, or a Hub id.", show_default="the teacher's"),
+    ] = None,
+    context: Annotated[
+        int | None, typer.Option(help="Tokens that the teacher takes in all.", show_default="what it says")
+    ] = None,
     workspace: options.WorkspaceOption = None,
     project: options.ProjectOption = None,
     format: options.FormatOption = Format.table,
 ) -> None:
-    """Run a recipe's example rows and show what the teacher would be asked; nobody is asked."""
+    """Run a recipe's example rows; show samples, prompts, tokens, calls and cost; nobody is asked to write."""
     opened = options.project(project, workspace)
     outcome = Outcome("plan", format)
-    for name in names:
+    for work in collect.given(opened, names):
+        name = work if isinstance(work, str) else work.name
         with outcome.collecting():
-            made = opened.plan(name, teacher=teacher, kinds=options.kinds_of(kinds), shown=shown)
+            if isinstance(work, OpenCollection):
+                outcome.rows.append(work.plan())
+                continue
+            made = opened.plan(
+                name,
+                teacher=teacher,
+                kinds=options.kinds_of(kinds),
+                shown=shown,
+                tokenizer=tokenizer,
+                context=context,
+            )
             outcome.rows.append(made.to_row())
-    raise typer.Exit(outcome.finish(show.plans))
+    raise typer.Exit(outcome.finish(show_collections.plans))
 
 
 @app.command(
@@ -70,11 +87,13 @@ def build(
     """Make samples of source rows; bad rows are counted and kept aside."""
     opened = options.project(project, workspace)
     outcome = Outcome("build", format)
-    check_declared(opened, names, source)
-    for name in names:
+    for work in collect.given(opened, names, source):
         with outcome.collecting():
-            build_dataset(opened, name, outcome, source, split, force)
-    raise typer.Exit(outcome.finish(show.built))
+            if isinstance(work, OpenCollection):
+                outcome.rows.append(collect.build_collection(work, outcome, source, split, force))
+            else:
+                build_dataset(opened, work, outcome, source, split, force)
+    raise typer.Exit(outcome.finish(show_collections.built))
 
 
 @app.command(
@@ -85,7 +104,8 @@ def augment(
     teacher: options.TeacherOption = None,
     kinds: options.KindsOption = None,
     limit: options.LimitOption = None,
-    repeats: Annotated[int, typer.Option(help="Texts of each kind for each sample.")] = 1,
+    repeats: options.RepeatsOption = 1,
+    strategy: options.StrategyOption = None,
     concurrency: options.ConcurrencyOption = "auto",
     workspace: options.WorkspaceOption = None,
     project: options.ProjectOption = None,
@@ -94,11 +114,14 @@ def augment(
     """Ask a teacher for every rationale that the ledger does not hold yet."""
     opened = options.project(project, workspace)
     outcome = Outcome("augment", format)
-    check_declared(opened, names)
+    works = collect.given(opened, names)
     number = options.concurrency_of(concurrency)
-    for name in names:
+    for target in collect.targets(opened, works, outcome):
         with outcome.collecting():
-            state = augment_dataset(opened, name, outcome, teacher, options.kinds_of(kinds), limit, repeats, number)
+            state = augment_dataset(
+                target.opened, target.name, outcome, teacher, options.kinds_of(kinds), limit, repeats, number, strategy
+            )
+            target.tag(outcome)
             if state.stopped_by:
                 break
     raise typer.Exit(outcome.finish(show.augmented))
@@ -114,11 +137,12 @@ def check(
     """Let the rules judge every rationale, close the books, decide the gates."""
     opened = options.project(project, workspace)
     outcome = Outcome("check", format)
-    check_declared(opened, names)
-    for name in names:
+    works = collect.given(opened, names)
+    for target in collect.targets(opened, works, outcome):
         with outcome.collecting():
-            check_dataset(opened, name, outcome)
-    raise typer.Exit(outcome.finish(show.reports))
+            check_dataset(target.opened, target.name, outcome)
+            target.tag(outcome)
+    raise typer.Exit(outcome.finish(show_collections.reports))
 
 
 @app.command(rich_help_panel=options.MAKE, epilog="Example: teacherlm publish creak ecqa --to published")
@@ -132,9 +156,9 @@ def publish(
     """Publish checked datasets to a folder that load_dataset reads; only when the gates pass."""
     opened = options.project(project, workspace)
     outcome = Outcome("publish", format)
-    check_declared(opened, names)
-    with outcome.collecting():
-        outcome.rows.append(publish_datasets(opened, names, to, outcome))
+    for group in collect.groups(opened, collect.given(opened, names)):
+        with outcome.collecting():
+            outcome.rows += collect.publish(group, to, outcome)
     raise typer.Exit(outcome.finish(show.published))
 
 
@@ -146,6 +170,8 @@ def run(
     split: options.SplitOption = None,
     kinds: options.KindsOption = None,
     limit: options.LimitOption = None,
+    repeats: options.RepeatsOption = 1,
+    strategy: options.StrategyOption = None,
     concurrency: options.ConcurrencyOption = "auto",
     to: options.ToOption = None,
     workspace: options.WorkspaceOption = None,
@@ -155,34 +181,51 @@ def run(
     """Build, augment, check and, with --to, publish: only what is stale or missing."""
     opened = options.project(project, workspace)
     outcome = Outcome("run", format)
-    check_declared(opened, names, source)
+    works = collect.given(opened, names, source)
+    groups = collect.groups(opened, works) if to else []
     opened.teacher(teacher)
     number, wanted = options.concurrency_of(concurrency), options.kinds_of(kinds)
-    whole: list[str] = []
-    for name in names:
+    whole: set[str] = set()
+    for work in works:
+        with outcome.collecting():
+            if isinstance(work, OpenCollection):
+                row = collect.build_collection(work, outcome, source, split, False)
+                if format is Format.table:
+                    show_collections.built([row])
+    for target in collect.targets(opened, works, outcome):
         steps = Outcome("run", format)
         with outcome.collecting():
-            build_dataset(opened, name, steps, source, split, False)
-            state = augment_dataset(opened, name, steps, teacher, wanted, limit, 1, number)
+            if target.collection is None:
+                build_dataset(opened, target.name, steps, source, split, False)
+            state = augment_dataset(
+                target.opened, target.name, steps, teacher, wanted, limit, repeats, number, strategy
+            )
             if INTERRUPTED in steps.codes:
                 outcome.codes.add(INTERRUPTED)
                 break
-            check_dataset(opened, name, steps, only_if_stale=True)
-            outcome.rows.append({"dataset": name, "asked_now": state.tally.settled, **counts_of(steps.rows[-1])})
+            check_dataset(target.opened, target.name, steps, only_if_stale=True)
+            asked = {"dataset": target.name, "asked_now": state.tally.settled}
+            outcome.rows.append({**asked, **counts_of(steps.rows[-1])})
+            target.tag(outcome)
             if not steps.codes & {1, 4}:
-                whole.append(name)
+                whole.add(target.name)
         outcome.codes |= steps.codes
         outcome.errors += steps.errors
-        if format is Format.table:
+        if format is Format.table and target.collection is None:
             for part, rows in ((show.built, steps.rows[:1]), (show.reports, steps.rows[2:])):
                 if rows:
                     part(rows)
             steps.show_later()
-    if to and whole and INTERRUPTED not in outcome.codes:
+        outcome.later += steps.later
+    if format is Format.table:
+        show_collections.ran(outcome.rows)
+    for group in groups if INTERRUPTED not in outcome.codes else []:
         with outcome.collecting():
-            published = publish_datasets(opened, whole, to, outcome)
+            published = collect.publish(group, to or "", outcome, only=whole)
+            done = {name for row in published for name in row["datasets"]}
             for row in outcome.rows:
-                row["published"] = published["folder"] if row["dataset"] in whole else None
+                if row.get("collection") == group.collection:
+                    row["published"] = str(to) if row["dataset"] in done else None
             if format is Format.table:
-                show.published([published])
+                show.published(published)
     raise typer.Exit(outcome.finish(lambda rows: None))

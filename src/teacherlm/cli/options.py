@@ -20,7 +20,16 @@ def _once(names: list[str]) -> list[str]:
 
 
 Names = Annotated[
-    list[str], typer.Argument(metavar="NAME", help="Datasets: the names of files in builders/.", callback=_once)
+    list[str],
+    typer.Argument(
+        metavar="NAME",
+        help="Datasets (files in builders/) or collections (of catalog.yaml).",
+        callback=_once,
+    ),
+]
+SomeNames = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[NAME]", help="Datasets or collections; none: all datasets."),
 ]
 WorkspaceOption = Annotated[
     Path | None,
@@ -44,6 +53,16 @@ TeacherOption = Annotated[
 ]
 KindsOption = Annotated[
     str | None, typer.Option(help="Kinds to ask for, with commas between.", show_default="the recipe's")
+]
+RepeatsOption = Annotated[
+    int, typer.Option(help="Texts of each kind for each sample; with star, draws of the chain of thought at most.")
+]
+StrategyOption = Annotated[
+    str | None,
+    typer.Option(
+        help="explain: chains of thought are asked for with the answer; star: without it first (docs/teachers.md).",
+        show_default="the recipe's",
+    ),
 ]
 LimitOption = Annotated[int | None, typer.Option(help="Samples to ask about, in their order.", show_default="all")]
 ConcurrencyOption = Annotated[

@@ -72,6 +72,8 @@ class Outcome:
     def finish(self, show: Callable[[Sequence[dict[str, Any]]], None]) -> int:
         """Print the rows and give the exit code: the severest of what happened."""
         code = next((code for code in SEVEREST_FIRST if code in self.codes), 0)
+        if code == INTERRUPTED and not any(error["exit_code"] == INTERRUPTED for error in self.errors):
+            self.errors.append(stopped_row("stopped: everything that was answered is kept"))
         if self.format is Format.json:
             print_json(self.command, code == 0, self.rows, self.errors)
         elif self.rows:
@@ -102,6 +104,11 @@ def error_rows(error: TeacherlmError) -> list[dict[str, Any]]:
         }
         for problem in error.problems
     ]
+
+
+def stopped_row(words: str) -> dict[str, Any]:
+    """An interruption as an error of the envelope."""
+    return {"what": "interrupted", "where": "", "found": words, "remedy": "", "exit_code": INTERRUPTED}
 
 
 def show_error(error: TeacherlmError) -> None:

@@ -18,7 +18,7 @@ KEY = "TEACHERLM_SERVE_API_KEY"
 def serve(
     model: Annotated[str, typer.Argument(help="nano, a local folder, or a Hub id.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8080,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8080,
     revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit of a Hub model.", show_default="main")
     ] = None,

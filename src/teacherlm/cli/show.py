@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
-from rich.table import Table
 
 from teacherlm.cli.output import cell, out, table
+from teacherlm.cli.show_plan import plan
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from teacherlm.quality.report import Report
 
 Rows = Sequence[dict[str, Any]]
@@ -27,32 +25,7 @@ def files(rows: Rows, directory: Path) -> None:
 
 def plans(rows: Rows) -> None:
     for row in rows:
-        out.print(f"[bold]{escape(row['dataset'])}[/bold]  {escape(row['title'])}")
-        facts = {
-            "source": row["source"],
-            "licence": f"{row['license']} ({row['redistribution']})",
-            "kinds": ", ".join(row["kinds"]),
-            "prompts": row["prompts"],
-            "max new tokens": row["max_new_tokens"],
-            "given rows": f"{row['given']}, all as expected"
-            if row["given"]
-            else "none: write some, they are the recipe's tests",
-            "samples": row["samples"] if row["built"] else "not built yet",
-            "texts to ask for": row["calls"],
-        }
-        for name, value in facts.items():
-            if value is not None:
-                out.print(f"  {name:<16}  {cell(value)}")
-        for note in row["verify"]:
-            out.print(f"  {'to verify':<16}  {escape(note)}")
-        for example in row["examples"]:
-            out.print(f"\n  [bold]{example['kind']}[/bold] of {escape(example['sample_id'])}:")
-            prompt = example["prompt"]
-            messages = [{"role": "prompt", "content": prompt}] if isinstance(prompt, str) else prompt
-            for message in messages:
-                for number, text in enumerate(message["content"].splitlines()):
-                    out.print(f"  {message['role'] if not number else '':>8} | {text}", markup=False)
-        out.print()
+        plan(row)
 
 
 def built(rows: Rows) -> None:
@@ -152,56 +125,3 @@ def status(rows: Rows) -> None:
     for row in rows:
         if row["writer"]:
             out.print(f"{row['dataset']} is being written by {row['writer']}", markup=False)
-
-
-def arrow(result: pa.Table, most: int) -> None:
-    """A query's rows, the first of many."""
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    import pyarrow as pa
-
-    for field in result.schema:
-        right = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
-        shown.add_column(escape(field.name), justify="right" if right else "left", overflow="fold", no_wrap=right)
-    for row in result.slice(0, most).to_pylist():
-        shown.add_row(
-            *[cell(row[name]) if row[name] is not None else "[dim]null[/dim]" for name in result.schema.names]
-        )
-    out.print(shown)
-    if result.num_rows > most:
-        out.print(f"… {result.num_rows - most:,} more rows; --format csv, json or parquet prints all", style="dim")
-
-
-def encoded(result: pa.Table, form: str) -> bytes:
-    """A query's rows as a JSON array, CSV or Parquet."""
-    import io
-
-    if form == "json":
-        import orjson
-
-        options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-        return orjson.dumps(result.to_pylist(), option=options, default=str)
-    buffer = io.BytesIO()
-    if form == "csv":
-        # CSV knows no lists and structs: they are written as JSON text.
-        import orjson
-        import pyarrow as pa
-        import pyarrow.csv
-
-        columns = {
-            field.name: pa.array(
-                [
-                    None if value is None else orjson.dumps(value, default=str).decode()
-                    for value in result[field.name].to_pylist()
-                ],
-                pa.string(),
-            )
-            if pa.types.is_nested(field.type)
-            else result[field.name]
-            for field in result.schema
-        }
-        pyarrow.csv.write_csv(pa.table(columns), buffer)
-    else:
-        import pyarrow.parquet
-
-        pyarrow.parquet.write_table(result, buffer, compression="zstd")
-    return buffer.getvalue()

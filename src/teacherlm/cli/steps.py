@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from teacherlm.api.augment import Augmented
+from teacherlm.api.problems import declaration_problems
 from teacherlm.api.project import Project
 from teacherlm.cli import show
 from teacherlm.cli.output import INTERRUPTED, Outcome, err
 from teacherlm.cli.progress import augment_line, duration
-from teacherlm.core.errors import GateFailed, Mistakes, Problem, RemoteFailed, TeacherlmError
+from teacherlm.core.errors import GateFailed, Mistakes, Problem, RemoteFailed
 
 
 def check_declared(opened: Project, names: Sequence[str], source: Path | None = None) -> None:
@@ -21,15 +22,9 @@ def check_declared(opened: Project, names: Sequence[str], source: Path | None = 
     if source is not None and len(names) > 1:
         found = f"{source} cannot be the source of {len(names)} datasets"
         problems.append(Problem("--source", found, f"build one at a time: {names[0]} --source {source}"))
-    try:
-        _ = opened.catalog
-    except Mistakes as error:
-        problems += error.problems
-    for name in names:
-        try:
-            opened.recipe(name)
-        except TeacherlmError as error:
-            problems += error.problems
+    if twice := sorted({name for name in names if list(names).count(name) > 1}):
+        problems.append(Problem("NAME", f"`{twice[0]}` is named twice", "name it once"))
+    problems += declaration_problems(opened, names)
     if problems:
         raise Mistakes(problems)
 
@@ -54,6 +49,7 @@ def augment_dataset(
     limit: int | None,
     repeats: int,
     concurrency: int | None,
+    strategy: str | None = None,
 ) -> Augmented:
     with augment_line() as line:
         state = opened.augment(
@@ -62,11 +58,14 @@ def augment_dataset(
             kinds=kinds,
             limit=limit,
             repeats=repeats,
+            strategy=strategy,
             concurrency=concurrency,
             watch=line,
             tell=outcome.note,
         )
     outcome.rows.append(state.to_row())
+    if state.taken:
+        outcome.note(f"{name}: {state.taken:,} human rationales taken from the source")
     tally = state.tally
     if state.stopped_by:
         outcome.codes.add(INTERRUPTED)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -69,18 +71,25 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """As `replacing`, for a folder: readers see the old content or the new, and never a mixture of files."""
+    """As `replacing`, for a folder that one writer at a time replaces.
+
+    The two folders change places in one step where the system can (Linux); elsewhere there is a moment without the
+    folder, and a process killed in it leaves the old one aside, which the next writer puts back.
+    """
+    mend_folder(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    retired = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.old")
+    retired = temporary.with_suffix(".old")
     try:
         with disk_errors(path):
             temporary.mkdir(parents=True)
         yield temporary
         with disk_errors(path):
-            if path.exists():
+            if path.exists() and not _exchange(temporary, path):
                 path.rename(retired)
-            temporary.rename(path)
-            shutil.rmtree(retired, ignore_errors=True)
+            if not path.exists():
+                temporary.rename(path)
+        for leftover in (temporary, retired):
+            shutil.rmtree(leftover, ignore_errors=True)
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
         if retired.exists() and not path.exists():
@@ -88,6 +97,25 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         if isinstance(error, OSError):
             raise disk_failure(path, error) from error
         raise
+
+
+def mend_folder(path: Path) -> None:
+    """Undo what a writer of this folder left when it was killed; only for whoever may write it now."""
+    for retired in path.parent.glob(f".{path.name}.*.old"):
+        if not path.exists():
+            with disk_errors(path):
+                retired.rename(path)
+    for leftover in (*path.parent.glob(f".{path.name}.*.old"), *path.parent.glob(f".{path.name}.*.tmp")):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders change places in one step; False where the system or the file system cannot."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)  # Linux, glibc 2.28
+    if rename is None:
+        return False
+    here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(rename(here, os.fsencode(one), here, os.fsencode(other), swap) == 0)
 
 
 def write_text(path: Path, text: str) -> None:

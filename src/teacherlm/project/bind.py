@@ -16,7 +16,7 @@ from teacherlm.project.located import Loc, Located
 
 Spec = TypeVar("Spec")
 
-SPEC_CONFIG = ConfigDict(extra="forbid", strict=True)
+SPEC_CONFIG = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 """For `pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=SPEC_CONFIG)`: unknown keys are mistakes,
 and `"12"` is no number."""
 

@@ -15,6 +15,10 @@ Loc = tuple[str | int, ...]
 """Path to a value inside a document: keys and positions."""
 
 
+DEEPEST, MOST = 60, 200_000
+"""Levels of a document, and values in it: far more than a declaration has."""
+
+
 @dataclass(frozen=True)
 class Located:
     """A YAML document and where its parts stand."""
@@ -119,6 +123,11 @@ def _build(
         problems.append(Problem(_place(located, node), "holds itself", "write the value out"))
         return None
     inside = (*inside, node)
+    if len(inside) > DEEPEST or len(located.values) > MOST:
+        # A few lines of aliases can stand for more values than a machine can hold.
+        raise Mistakes(
+            [Problem(_place(located, node), "holds too much in one place", "write less nested values, without aliases")]
+        )
     if isinstance(node, yaml.MappingNode):
         return _build_mapping(node, loc, located, problems, inside)
     if isinstance(node, yaml.SequenceNode):

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from teacherlm.core.errors import TeacherlmError
-from teacherlm.teacher.calls import Call, answer_line, failure_line
+from teacherlm.teacher.calls import Call, answer_lines, failure_lines, following_call
 from teacherlm.teacher.client import Teacher
 from teacherlm.teacher.errors import TeacherAway, TeacherBusy, TeacherError, TeacherFault, TeacherLost, TeacherRefused
 from teacherlm.teacher.ledger import EXHAUSTED, REFUSED
@@ -26,12 +26,15 @@ CROWD = 4
 
 @dataclass(slots=True)
 class Tally:
-    """What happened so far; progress and reports read it while the run goes on."""
+    """What happened so far, texts and requests apart; progress and reports read it while the run goes on."""
 
     answered: int = 0
+    """Texts, as the next three."""
     truncated: int = 0
     refused: int = 0
     exhausted: int = 0
+    followed: int = 0
+    """Answers that settled nothing: another question followed."""
     requests: int = 0
     retries: int = 0
     busy: int = 0
@@ -137,6 +140,7 @@ class Asker:
         call, sent_at = pending.call, self._clock()
         try:
             completion = await self.teacher.once(call.prompt, call.parameters, call.stops)
+            lines = answer_lines(call, self._info, completion, self._clock() - sent_at, pending.requests)
         except TeacherRefused as error:
             self._went_well()
             self._settle(pending, _refusal(pending, self._info, error))
@@ -144,7 +148,7 @@ class Asker:
             self._went_wrong(pending, error, sent_at, is_oldest=number == min(self._in_flight))
         else:
             self._went_well()
-            self._settle(pending, answer_line(call, self._info, completion, self._clock() - sent_at, pending.requests))
+            self._settle(pending, lines)
         finally:
             self._in_flight.discard(number)
             self._count_in_flight()
@@ -170,8 +174,8 @@ class Asker:
         if isinstance(error, TeacherFault):
             pending.faults += 1
             if pending.faults >= self.teacher.retry.attempts:
-                line = failure_line(pending.call, self._info, f"{EXHAUSTED}{error}", pending.requests)
-                self._settle(pending, line)
+                lines = failure_lines(pending.call, self._info, f"{EXHAUSTED}{error}", pending.requests)
+                self._settle(pending, lines)
                 return
         else:
             pending.waits += 1
@@ -182,22 +186,26 @@ class Asker:
             self.tally.waiting += 1
             self._rest(self._come_back(pending))
 
-    def _settle(self, pending: _Pending, line: dict[str, Any]) -> None:
-        """Write the line; count it, or ask once more where the limit cut it."""
-        self.record(line)
-        tally, status = self.tally, line["status"]
+    def _settle(self, pending: _Pending, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Write the lines; count their texts, or ask what follows: a cut text once more, or the call's sequel."""
+        for line in lines:
+            self.record(line)
+        call, tally, line = pending.call, self.tally, lines[0]
         tally.prompt_tokens += line["prompt_tokens"] or 0
         tally.generated_tokens += line["generated_tokens"] or 0
-        if status == "truncated" and pending.call.can_be_extended:
-            self._ready.appendleft(_Pending(pending.call.with_twice_the_budget(self._info, line["text"])))
-        elif status == "truncated":
-            tally.truncated += 1
-        elif status == "ok":
-            tally.answered += 1
+        if line["status"] == "truncated" and call.can_be_extended:
+            self._ready.appendleft(_Pending(call.with_twice_the_budget(self._info, line["text"])))
+        elif (following := following_call(call, line)) is not None:
+            tally.followed += 1
+            self._ready.appendleft(_Pending(following))
+        elif line["status"] == "truncated":
+            tally.truncated += len(lines)
+        elif line["status"] == "ok":
+            tally.answered += len(lines)
         elif line["failure"].startswith(REFUSED):
-            tally.refused += 1
+            tally.refused += len(lines)
         else:
-            tally.exhausted += 1
+            tally.exhausted += len(lines)
 
     def _rest(self, waiting: Coroutine[Any, Any, None]) -> None:
         task = self._group.create_task(waiting)
@@ -238,11 +246,11 @@ class Asker:
         tally.most_in_flight = max(tally.most_in_flight, tally.in_flight)
 
 
-def _refusal(pending: _Pending, info: Info, error: TeacherRefused) -> dict[str, Any]:
-    """The line of a refused call. Where there is no room for twice the budget, the first text is all there will be."""
+def _refusal(pending: _Pending, info: Info, error: TeacherRefused) -> list[dict[str, Any]]:
+    """The lines of a refused call. Where there is no room for twice the budget, the first text is all there will be."""
     call = pending.call
     kept = {"status": "truncated", "text": call.first_text} if call.extended else {}
-    return failure_line(call, info, f"{REFUSED}{error}", pending.requests) | kept
+    return [line | kept for line in failure_lines(call, info, f"{REFUSED}{error}", pending.requests)]
 
 
 def _worst(group: BaseExceptionGroup[Exception]) -> Exception:

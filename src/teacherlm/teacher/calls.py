@@ -1,15 +1,32 @@
-"""What is asked, and the ledger line that its answer becomes."""
+"""What is asked, and the ledger lines that its answer becomes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import orjson
 
 from teacherlm.core.clock import now
-from teacherlm.core.keys import call_key, canonical, text_digest
+from teacherlm.core.keys import call_key, canonical, digest, text_digest
+from teacherlm.teacher.errors import TeacherFault
 from teacherlm.teacher.tgi import Completion, Info, Prompt
 from teacherlm.text.cut import rationale_text
+
+
+class Sequel(Protocol):
+    """What an answer leads to, as whoever asks decides."""
+
+    @property
+    def answer(self) -> str:
+        """What a text should reach."""
+
+    def predicted(self, text: str) -> str | None:
+        """The answer that a whole text reaches, `self.answer` to the letter where it is that; kept with the text."""
+
+    def after(self, call: Call, reached: bool) -> Call | None:
+        """The call to make after one whose text has reached the answer or not; None: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +47,12 @@ class Call:
     """Asked again with twice the token budget, since the first answer was cut."""
     first_text: str = ""
     """What was written before the budget was doubled."""
+    parts: tuple[str, ...] = ()
+    """Kinds that one answer holds, as texts of a JSON object; `kind` is the first of them. Else empty."""
+    keys: tuple[str, ...] = ()
+    """The key of each text that the answer gives; `key` is the first of them."""
+    sequel: Sequel | None = field(default=None, compare=False)
+    """What follows; None: every answer settles the call."""
 
     @property
     def can_be_extended(self) -> bool:
@@ -39,20 +62,23 @@ class Call:
     def with_twice_the_budget(self, info: Info, first_text: str = "") -> Call:
         """The same question with room for twice as many tokens. Another budget is another key."""
         parameters = {**self.parameters, "max_new_tokens": 2 * self.parameters["max_new_tokens"]}
-        key = key_of(self, parameters, info)
-        return replace(self, parameters=parameters, extended=True, first_text=first_text, key=key)
+        return _with_keys(replace(self, parameters=parameters, extended=True, first_text=first_text), info)
 
 
-def key_of(call: Call, parameters: Mapping[str, Any], info: Info) -> str:
-    return call_key(
-        kind=call.kind,
-        prompt=call.prompt,
-        parameters={**parameters, "stop": call.stops},
-        model=info.model,
-        revision=info.revision,
-        sample_id=call.sample_id,
-        repeat=call.repeat,
+def _with_keys(call: Call, info: Info) -> Call:
+    keys = tuple(
+        call_key(
+            kind=kind,
+            prompt=call.prompt,
+            parameters={**call.parameters, "stop": call.stops},
+            model=info.model,
+            revision=info.revision,
+            sample_id=call.sample_id,
+            repeat=call.repeat,
+        )
+        for kind in call.parts or (call.kind,)
     )
+    return replace(call, key=keys[0], keys=keys)
 
 
 def make_call(
@@ -66,14 +92,74 @@ def make_call(
     parameters: Mapping[str, Any],
     stops: tuple[str, ...],
     info: Info,
+    strategy: str = "explain",
+    parts: tuple[str, ...] = (),
+    sequel: Sequel | None = None,
 ) -> Call:
-    """A call with its key."""
-    call = Call(sample_id, dataset, split, kind, repeat, prompt, parameters, stops, "")
-    return replace(call, key=key_of(call, parameters, info))
+    """A call with its keys."""
+    call = Call(
+        sample_id, dataset, split, kind, repeat, prompt, parameters, stops, "", strategy, parts=parts, sequel=sequel
+    )
+    return _with_keys(call, info)
+
+
+def following_call(call: Call, line: Mapping[str, Any]) -> Call | None:
+    """What has to be asked after an answer; nothing follows a failed call."""
+    if call.sequel is None or line["status"] == "failed":
+        return None
+    return call.sequel.after(call, line["predicted_answer"] == call.sequel.answer)
+
+
+def answer_lines(
+    call: Call, info: Info, completion: Completion, latency_s: float, attempts: int
+) -> list[dict[str, Any]]:
+    """The ledger lines of an answer: one, or one for each of the call's parts.
+
+    Raises:
+        TeacherFault: an answer that should hold several texts holds something else.
+    """
+    whole = answer_line(call, info, completion, latency_s, attempts)
+    if not call.parts:
+        return [whole]
+    try:
+        texts = _read_parts(whole["text"], call.parts)
+        status = "ok"
+    except ValueError as error:
+        if not completion.is_cut:
+            raise TeacherFault(f"{error}: {whole['text'][:80]!r}") from None
+        texts, status = dict.fromkeys(call.parts, ""), "truncated"
+    return [line | {"text": texts[line["kind"]], "status": status} for line in _shared(call, whole)]
+
+
+def _read_parts(text: str, parts: Sequence[str]) -> dict[str, str]:
+    """The texts of a JSON object.
+
+    Raises:
+        ValueError: it is no such object, or lacks one of them.
+    """
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise ValueError("the answer is no JSON") from None
+    if not isinstance(found, dict):
+        raise ValueError("the answer is no JSON object")
+    for part in parts:
+        if not isinstance(found.get(part), str):
+            raise ValueError(f"the answer has no text `{part}`")
+    return {part: found[part].strip() for part in parts}
+
+
+def _shared(call: Call, whole: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A line for each part of an answer. Its costs stand in the first, so that sums are right."""
+    free = {"prompt_tokens": None, "generated_tokens": None, "latency_ms": None, "attempts": 0}
+    return [
+        {**whole, "kind": kind, "call_key": key} | ({} if key == call.key else free)
+        for kind, key in zip(call.parts or (call.kind,), call.keys, strict=True)
+    ]
 
 
 def answer_line(call: Call, info: Info, completion: Completion, latency_s: float, attempts: int) -> dict[str, Any]:
-    """The ledger line of an answer.
+    """The ledger line of an answer that is one text.
 
     Servers report the token limit also where they missed a stop string inside a token, or met it in the last one: what
     stands before it is whole.
@@ -87,12 +173,38 @@ def answer_line(call: Call, info: Info, completion: Completion, latency_s: float
         "prompt_tokens": completion.prompt_tokens,
         "generated_tokens": completion.generated_tokens,
         "latency_ms": round(latency_s * 1000, 3),
+        "predicted_answer": call.sequel.predicted(text) if call.sequel and is_whole else None,
     }
 
 
-def failure_line(call: Call, info: Info, failure: str, attempts: int) -> dict[str, Any]:
-    """The ledger line of a call that was refused for good, or given up for this run."""
-    return _line(call, info, attempts) | {"status": "failed", "failure": failure}
+def failure_lines(call: Call, info: Info, failure: str, attempts: int) -> list[dict[str, Any]]:
+    """The ledger lines of a call that was refused for good, or given up for this run."""
+    return _shared(call, _line(call, info, attempts) | {"status": "failed", "failure": failure})
+
+
+def human_line(*, sample_id: str, dataset: str, split: str, kind: str, text: str) -> dict[str, Any]:
+    """The ledger line of a text that the source has: nobody was asked. Its key covers the text."""
+    labels = {"sample_id": sample_id, "dataset": dataset, "split": split, "kind": kind, "repeat": 0}
+    key = digest([kind, "human", text, sample_id, 0])
+    return {**_NO_ANSWER, **labels, "text": text, "call_key": key, "strategy": "human", "created_at": now()}
+
+
+_NO_ANSWER: Mapping[str, Any] = {
+    "text": "",
+    "status": "ok",
+    "failure": None,
+    "finish_reason": None,
+    "prompt_tokens": None,
+    "generated_tokens": None,
+    "latency_ms": None,
+    "attempts": 0,
+    "teacher_model": None,
+    "teacher_revision": None,
+    "prompt_sha256": None,
+    "call_key": None,
+    "strategy": "explain",
+    "predicted_answer": None,
+}
 
 
 def _line(call: Call, info: Info, attempts: int) -> dict[str, Any]:
@@ -103,13 +215,7 @@ def _line(call: Call, info: Info, attempts: int) -> dict[str, Any]:
         "split": call.split,
         "kind": call.kind,
         "repeat": call.repeat,
-        "text": "",
-        "status": "ok",
-        "failure": None,
-        "finish_reason": None,
-        "prompt_tokens": None,
-        "generated_tokens": None,
-        "latency_ms": None,
+        **_NO_ANSWER,
         "attempts": attempts,
         "teacher_model": info.model,
         "teacher_revision": info.revision,

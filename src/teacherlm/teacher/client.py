@@ -25,7 +25,9 @@ from teacherlm.teacher.tgi import (
     read_completion,
     read_error,
     read_info,
+    read_tokens,
     request_body,
+    tokenize_request,
 )
 
 TOKEN = "TEACHERLM_TEACHER_TOKEN"
@@ -136,6 +138,16 @@ class Teacher:
         except PyreqwestError:
             return False
         return status == 200
+
+    async def tokens(self, prompt: Prompt) -> int | None:
+        """How many tokens a prompt has for the teacher's own tokenizer; None where the server does not say."""
+        path, body = tokenize_request(prompt)
+        request = self._open.post(self.url + path).body_bytes(body).timeout(timedelta(seconds=self.timeout.look_s))
+        try:
+            response = await request.build().send()
+            return read_tokens(response.status, bytes(await response.bytes()))
+        except PyreqwestError:
+            return None
 
     async def _look(self, path: str) -> tuple[int, bytes]:
         request = self._open.get(self.url + path).timeout(timedelta(seconds=self.timeout.look_s)).build()

@@ -22,6 +22,8 @@ READY = "listening on "
 STOP_S = 20.0
 """How long the server may take to answer what is in flight before it is killed."""
 
+KEYS = ("TEACHERLM_SERVE_API_KEY", "TEACHERLM_TEACHER_TOKEN")
+
 TAIL = 15
 """Lines of the server's stderr that are kept for an error."""
 
@@ -94,7 +96,7 @@ class EmbeddedTeacher:
             text=True,
             encoding="utf-8",
             errors="replace",
-            env={**os.environ, LIFELINE: "stdin", "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"},
+            env=_environment(),
             # A Ctrl-C in the terminal is ours to handle: in-flight calls are answered before the teacher ends.
             start_new_session=True,
         )
@@ -160,6 +162,12 @@ class EmbeddedTeacher:
         self._readers[1].join(STOP_S)
         words = "\n".join(self._errors).strip()
         return f"the embedded teacher `{self.model}` ended {code}" + (f":\n{words}" if words else "")
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without the keys: the child serves us alone, and needs none."""
+    kept = {name: value for name, value in os.environ.items() if name not in KEYS}
+    return {**kept, LIFELINE: "stdin", "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
 
 
 def _forward(stream: IO[str], take: object) -> None:

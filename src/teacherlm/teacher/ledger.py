@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +21,7 @@ import orjson
 
 from teacherlm.core.errors import MachineFailed
 from teacherlm.core.files import disk_errors, disk_failure, sweep_temporary
+from teacherlm.schemas.records import record
 from teacherlm.teacher.segments import LINES, Segment, kind_folders, list_segments, read_lines, seal, sweep
 
 if TYPE_CHECKING:
@@ -147,7 +149,7 @@ class AnsweredCalls:
 
     def __init__(self, keys: _Keys, segments: Sequence[Segment] = ()) -> None:
         order = np.lexsort((keys.low, keys.high))
-        self._keys = _Keys(keys.high[order], keys.low[order], keys.cut_in[order])
+        self._keys = _Keys(keys.high[order], keys.low[order], keys.note[order])
         self._segments = segments
         self._texts: tuple[int, dict[str, str]] = (-1, {})
 
@@ -172,13 +174,23 @@ class AnsweredCalls:
         return [self._state(hits) if hits else None for hits in self._find(keys)]
 
     def _state(self, hits: list[int]) -> str:
-        return "truncated" if all(self._keys.cut_in[hit] >= 0 for hit in hits) else "answered"
+        return "truncated" if all(self._keys.note[hit] >= 0 for hit in hits) else "answered"
+
+    def reached(self, key: str, answer: str) -> bool | None:
+        """Whether the text of a known key was found to reach an answer; None where the call was refused.
+
+        Answers are compared by 30 bits of their digest.
+        """
+        notes = [int(self._keys.note[hit]) for hit in self._find([key])[0]]
+        if notes and all(note == _REFUSED for note in notes):
+            return None
+        return _note_of(answer) in notes
 
     def text_of(self, key: str) -> str:
         """The text of a truncated answer; empty where the key is not one. The segment that was read last is kept."""
         if not len(self):
             return ""
-        number = max((int(self._keys.cut_in[hit]) for hit in self._find([key])[0]), default=-1)
+        number = max((int(self._keys.note[hit]) for hit in self._find([key])[0]), default=-1)
         if number < 0:
             return ""
         if number != self._texts[0]:
@@ -201,11 +213,19 @@ class _Keys(NamedTuple):
     """The first 64 bits of each."""
     low: np.ndarray[Any, Any]
     """The next 64 bits."""
-    cut_in: np.ndarray[Any, Any]
-    """Number of the segment that holds the answer if it was cut, else -1."""
+    note: np.ndarray[Any, Any]
+    """Of a cut answer the number of the segment that holds it; else below 0: that the call was refused, or the digest
+    of `predicted_answer`."""
 
 
 _NO_KEYS = _Keys(np.empty(0, dtype=">u8"), np.empty(0, dtype=">u8"), np.empty(0, dtype=np.int32))
+
+
+_NOTHING, _REFUSED, _FIRST_DIGEST = -1, -2, -3
+
+
+def _note_of(answer: str) -> int:
+    return _FIRST_DIGEST - (zlib.crc32(answer.encode()) >> 2)
 
 
 def _split(keys: Sequence[str]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -217,14 +237,21 @@ def _read_keys(segment: Segment, number: int) -> _Keys:
     """The settled keys of a segment."""
     import pyarrow.compute as pc
 
-    table = _read(segment, ["call_key", "status", "failure"])
+    table = _read(segment, ["call_key", "status", "failure", "predicted_answer"])
     again = pc.fill_null(pc.starts_with(table["failure"], EXHAUSTED), False)
     settled = table.filter(pc.and_(pc.invert(again), pc.is_valid(table["call_key"])))
     keys = settled["call_key"].to_pylist()
     if not keys:
         return _NO_KEYS
     is_cut = pc.equal(settled["status"], "truncated").to_numpy(zero_copy_only=False)
-    return _Keys(*_split(keys), np.where(is_cut, np.int32(number), np.int32(-1)))
+    is_refused = pc.equal(settled["status"], "failed").to_numpy(zero_copy_only=False)
+    answers = settled["predicted_answer"]
+    notes = np.full(len(keys), _NOTHING, dtype=np.int32)
+    if answers.null_count < len(keys):
+        found = (_NOTHING if answer is None else _note_of(answer) for answer in answers.to_pylist())
+        notes = np.fromiter(found, np.int32, len(keys))
+    notes = np.where(is_refused, np.int32(_REFUSED), notes)
+    return _Keys(*_split(keys), np.where(is_cut, np.int32(number), notes))
 
 
 def _cut_texts(segment: Segment) -> dict[str, str]:
@@ -242,7 +269,8 @@ def _read(segment: Segment, columns: list[str]) -> pa.Table:
     import pyarrow.parquet
 
     try:
-        return pyarrow.parquet.read_table(segment.path, columns=columns)
+        # With the schema, columns that a ledger of old times lacks are null.
+        return pyarrow.parquet.read_table(segment.path, columns=columns, schema=record("rationale").arrow())
     except (pa.ArrowException, OSError) as error:
         raise MachineFailed(
             f"the sealed ledger segment cannot be read: {error}",

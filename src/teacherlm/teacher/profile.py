@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from pydantic import model_validator
@@ -59,6 +60,8 @@ class TeacherProfile:
     """Root URL of a text-generation-inference server."""
     embedded: str | None = None
     """A model that teacherlm serves itself while it runs: `nano`, a local path, or a Hub id."""
+    kinds: dict[str, str] | None = None
+    """In place of both: the teacher of each kind, by the names of other profiles."""
     prompts: str | None = None
     """Prompt profile that suits the teacher; a recipe's own comes first."""
     parameters: Parameters = Parameters()
@@ -67,9 +70,49 @@ class TeacherProfile:
     connect_s: float = 5.0
     read_s: float = 300.0
     patience_s: float = 120.0
+    price_per_million_input: float | None = None
+    """Price of a million prompt tokens, in your currency; with `price_per_million_output`. `plan` tells the cost."""
+    price_per_million_output: float | None = None
+    gpu_hour: float | None = None
+    """In place of both: the price of an hour of your server; with `tokens_per_second`."""
+    tokens_per_second: float | None = None
+    """Tokens that your server generates, over all requests in flight."""
+
+    def cost(self, tokens_in: float, tokens_out: float) -> float | None:
+        """What so many tokens cost, in the currency of the prices; None without prices."""
+        if self.price_per_million_input is not None and self.price_per_million_output is not None:
+            return (tokens_in * self.price_per_million_input + tokens_out * self.price_per_million_output) / 1e6
+        if self.gpu_hour is not None and self.tokens_per_second is not None:
+            return tokens_out / self.tokens_per_second / 3600 * self.gpu_hour
+        return None
+
+    @model_validator(mode="after")
+    def _whole_prices(self) -> TeacherProfile:
+        pairs = (("price_per_million_input", "price_per_million_output"), ("gpu_hour", "tokens_per_second"))
+        for pair in pairs:
+            for name in pair:
+                value = getattr(self, name)
+                if value is not None and (value < 0 or (value == 0 and name == "tokens_per_second")):
+                    raise ValueError(f"`{name}` is {value:g} | write a number above 0")
+            given = [name for name in pair if getattr(self, name) is not None]
+            if len(given) == 1:
+                absent = next(name for name in pair if name not in given)
+                raise ValueError(f"`{given[0]}` needs `{absent}` | add  {absent}: …")
+        if self.price_per_million_input is not None and self.gpu_hour is not None:
+            raise ValueError("a teacher is paid by tokens or by the hour | keep one of the two prices")
+        return self
 
     @model_validator(mode="after")
     def _one_place(self) -> TeacherProfile:
+        if self.kinds is not None:
+            if not self.kinds:
+                raise ValueError("`kinds` is empty | write  kinds: {fundamentals: NAME, chain_of_thought: NAME}")
+            others = (field for field in fields(self) if field.name != "kinds")
+            if set_here := [field.name for field in others if getattr(self, field.name) != field.default]:
+                raise ValueError(
+                    f"`{set_here[0]}` stands beside `kinds` | write it into the profiles that `kinds` names"
+                )
+            return self
         if (self.url is None) == (self.embedded is None):
             raise ValueError("a teacher has either a `url` or an `embedded` model | write  url: http://HOST:PORT")
         if self.concurrency is not None and self.concurrency < 1:

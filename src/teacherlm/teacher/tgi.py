@@ -46,6 +46,15 @@ class Info:
     max_input_tokens: int | None = None
 
 
+def json_of(properties: Sequence[str]) -> dict[str, Any]:
+    """The parameters that make a server answer with a JSON object that has a text for each property.
+
+    The schema is not shown to the model: the prompt has to name the properties too.
+    """
+    schema = {"type": "object", "properties": {name: {"type": "string"} for name in properties}}
+    return {"grammar": {"type": "json", "value": {**schema, "required": list(properties)}}}
+
+
 def path_for(prompt: Prompt) -> str:
     return "/generate" if isinstance(prompt, str) else "/v1/chat/completions"
 
@@ -66,9 +75,28 @@ def request_body(prompt: Prompt, parameters: Mapping[str, Any], stops: Sequence[
     # Chat routes sample unless the temperature is 0.
     chat["temperature"] = parameters.get("temperature", 1.0) if parameters.get("do_sample") else 0.0
     chat.update({name: parameters[name] for name in ("top_p", "seed", "frequency_penalty") if name in parameters})
+    if "grammar" in parameters:
+        chat["response_format"] = parameters["grammar"]
     if stops:
         chat["stop"] = list(stops)
     return orjson.dumps(chat)
+
+
+def tokenize_request(prompt: Prompt) -> tuple[str, bytes]:
+    """Path and body of the question how many tokens a prompt has."""
+    if isinstance(prompt, str):
+        return "/tokenize", orjson.dumps({"inputs": prompt})
+    return "/chat_tokenize", orjson.dumps({"model": "tgi", "messages": prompt})
+
+
+def read_tokens(status: int, body: bytes) -> int | None:
+    """How many tokens a prompt has; None where the server does not say."""
+    try:
+        answer = orjson.loads(body) if status == 200 else None
+    except orjson.JSONDecodeError:
+        return None
+    tokens = answer.get("tokenize_response") if isinstance(answer, dict) else answer
+    return len(tokens) if isinstance(tokens, list) else None
 
 
 def read_completion(prompt: Prompt, body: bytes, prompt_tokens: str | None) -> Completion:

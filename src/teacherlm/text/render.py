@@ -33,6 +33,22 @@ def gold(choices: Sequence[str], answer: str) -> str:
     return one_line(answer)
 
 
+def hinted_text(question: str, choices: Sequence[str], answer: str) -> str:
+    """The question with its gold answer marked, as STaR hints at it (Zelikman et al. 2022, section 3.2).
+
+    >>> hinted_text("Does iron rust?", ["True", "False"], "True")
+    'Q: Does iron rust? (A) True (CORRECT) (B) False'
+    >>> hinted_text("What is 3 + 4?", [], "7")
+    'Q: What is 3 + 4? (CORRECT: 7)'
+    """
+    if not choices:
+        return f"{question_text(question, choices)} (CORRECT: {one_line(answer)})"
+    marked = list(choices)
+    place = marked.index(answer)
+    marked[place] = f"{marked[place]} (CORRECT)"
+    return question_text(question, marked)
+
+
 def sample_text(question: str, choices: Sequence[str], answer: str) -> str:
     """The whole sample, question and gold answer.
 

@@ -1,0 +1,37 @@
+"""All mistakes of what is declared, found before anything is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from teacherlm.api.check import read_gates, read_rules
+from teacherlm.core.errors import Mistake, Problem
+
+if TYPE_CHECKING:
+    from teacherlm.api.project import Project
+
+
+def declaration_problems(project: Project, names: Sequence[str]) -> list[Problem]:
+    """What is wrong in the catalogue, the rules, and the recipes of `names` with their prompts and gates."""
+    problems: list[Problem] = []
+    catalog = _tried(problems, lambda: project.catalog)
+    if catalog is not None:
+        _tried(problems, lambda: read_rules(project.files, catalog))
+    for name in names:
+        bound = _tried(problems, lambda name=name: project.recipe(name))  # type: ignore[misc]
+        if bound is None:
+            continue
+        if catalog is not None:
+            _tried(problems, lambda bound=bound: read_gates(project.files, catalog, bound))  # type: ignore[misc]
+        if bound.recipe.prompts is not None:
+            _tried(problems, lambda bound=bound: project.prompts(bound))  # type: ignore[misc]
+    return list(dict.fromkeys(problems))
+
+
+def _tried(problems: list[Problem], read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except Mistake as error:
+        problems += error.problems
+        return None
