@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from teacherlm.api.workspace import Workspace, open_session
-from teacherlm.builders.build import read_manifest
+from teacherlm.builders.build import mapping_fingerprint, read_manifest
 from teacherlm.builders.mapping import BoundRecipe
 from teacherlm.core.bundle import bundled
 from teacherlm.core.clock import now
-from teacherlm.core.errors import Mistake
+from teacherlm.core.errors import MachineFailed, Mistake
 from teacherlm.core.files import disk_failure, replacing, replacing_folder
 from teacherlm.core.keys import digest, file_digest
 from teacherlm.project.bind import bind
@@ -111,6 +111,15 @@ def read_report(workspace: Workspace, dataset: str) -> Report | None:
     return from_json(path.read_bytes()) if path.is_file() else None
 
 
+def valid_report(files: ProjectFiles, catalog: Catalog, workspace: Workspace, bound: BoundRecipe) -> Report | None:
+    """The last report, where it can be read and still holds."""
+    try:
+        report = read_report(workspace, bound.name)
+    except MachineFailed:
+        return None  # a damaged report is written again
+    return report if report and not changed_since(files, catalog, workspace, bound, report) else None
+
+
 def changed_since(
     files: ProjectFiles, catalog: Catalog, workspace: Workspace, bound: BoundRecipe, report: Report
 ) -> list[str]:
@@ -140,6 +149,12 @@ def fingerprints_in(
     if manifest is None:
         raise Mistake(
             f"`{bound.name}` has no samples in {workspace.root}", f"build it first: teacherlm build {bound.name}"
+        )
+    if manifest.mapping and manifest.mapping != mapping_fingerprint(bound):
+        raise Mistake(
+            f"the recipe of `{bound.name}` has changed since its samples were built",
+            f"build it again: teacherlm build {bound.name}",
+            bound.located.shown,
         )
     # Of the content, not of the files: sealing the ledger moves lines between files and changes nothing.
     content = connection.execute(

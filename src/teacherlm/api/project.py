@@ -203,10 +203,8 @@ class Project:
             only_if_stale: leave it where samples, rationales, rules and gates are those of the last check.
         """
         bound = self.recipe(name)
-        if only_if_stale:
-            report = checking.read_report(self.workspace, name)
-            if report and not checking.changed_since(self.files, self.catalog, self.workspace, bound, report):
-                return report
+        if only_if_stale and (report := checking.valid_report(self.files, self.catalog, self.workspace, bound)):
+            return report
         return checking.check(self.files, self.catalog, self.workspace, bound)
 
     def run(

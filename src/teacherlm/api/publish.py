@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from teacherlm.api.catalog import Catalog
 from teacherlm.api.check import changed_since, metrics_file, read_gates, read_report, read_rules
+from teacherlm.api.traced import traced
 from teacherlm.api.workspace import Workspace, open_session
 from teacherlm.builders.mapping import BoundRecipe
 from teacherlm.core.bundle import bundled
@@ -49,6 +50,10 @@ def publication(files: ProjectFiles, catalog: Catalog, workspace: Workspace, bou
         raise Mistake(f"`{recipe.name}` was not checked", f"check it first: teacherlm check {recipe.name}")
     _gates_again(files, catalog, workspace, bound, report)
     folder = workspace.augmented(recipe.name)
+    prompts, lost = traced(files, workspace, bound)
+    changed = changed_since(files, catalog, workspace, bound, report)
+    if lost:
+        changed.append(f"prompts or questions since the teacher was asked, for example of {lost[0]}")
     return Publication(
         dataset=recipe.name,
         title=recipe.title,
@@ -63,8 +68,8 @@ def publication(files: ProjectFiles, catalog: Catalog, workspace: Workspace, bou
         splits={path.name: sorted(path.glob("*.parquet")) for path in sorted(folder.glob("[!.]*")) if path.is_dir()},
         report=orjson.loads(to_json(report)),
         teachers=_teachers(workspace, recipe.name),
-        files=declarations(files, catalog, bound),
-        changed=changed_since(files, catalog, workspace, bound, report),
+        files=declarations(files, catalog, bound, prompts),
+        changed=changed,
     )
 
 
@@ -82,25 +87,15 @@ def _gates_again(
         )
 
 
-def declarations(files: ProjectFiles, catalog: Catalog, bound: BoundRecipe) -> dict[str, str]:
+def declarations(
+    files: ProjectFiles, catalog: Catalog, bound: BoundRecipe, prompts: Mapping[str, Path]
+) -> dict[str, str]:
     """The text of every declaration that made a dataset, by its path in the publication."""
-    found = {f"recipes/{bound.name}.yaml": bound.located.path.read_text(encoding="utf-8")}
-    used = {path.stem: path for folder in _prompt_folders(files) for path in folder.glob("*.yaml")}
-    named = bound.recipe.prompts
-    for name, path in sorted(used.items()):
-        if named is None or name == named:
-            found[f"prompts/{name}.yaml"] = path.read_text(encoding="utf-8")
-    for rule in read_rules(files, catalog):
-        found[f"rules/{rule.path.name}"] = rule.path.read_text(encoding="utf-8")
-    found["rules/metrics.sql"] = metrics_file(files).read_text(encoding="utf-8")
-    for path in sorted((bundled() / "schemas").glob("*.yaml")):
-        found[f"schemas/{path.name}"] = path.read_text(encoding="utf-8")
-    return found
-
-
-def _prompt_folders(files: ProjectFiles) -> list[Path]:
-    # The project's own come last, over the bundled ones.
-    return [bundled() / "builders" / "prompts", files.root / "builders" / "prompts"]
+    paths = {f"recipes/{bound.name}.yaml": bound.located.path, "rules/metrics.sql": metrics_file(files)}
+    paths |= {f"prompts/{name}.yaml": path for name, path in prompts.items()}
+    paths |= {f"rules/{rule.path.name}": rule.path for rule in read_rules(files, catalog)}
+    paths |= {f"schemas/{path.name}": path for path in (bundled() / "schemas").glob("*.yaml")}
+    return {name: path.read_text(encoding="utf-8") for name, path in sorted(paths.items())}
 
 
 def _teachers(workspace: Workspace, dataset: str) -> list[dict[str, str | None]]:

@@ -12,7 +12,7 @@ from teacherlm.builders.mapping import BoundRecipe, connect, mapped_query
 from teacherlm.builders.rows import draw, gather_rejects, set_aside, sql_path, write_rows
 from teacherlm.builders.sources import OpenSource
 from teacherlm.builders.take import Take
-from teacherlm.core.errors import Mistake
+from teacherlm.core.errors import MachineFailed, Mistake
 from teacherlm.core.files import read_json, replacing_folder, write_json
 from teacherlm.core.keys import digest
 from teacherlm.schemas.records import SCHEMA_VERSION
@@ -48,6 +48,8 @@ class Built:
     fingerprint: str
     """Of all that the samples depend on: recipe, source rows, record contract, the part taken."""
     splits: tuple[SplitCounts, ...]
+    mapping: str = ""
+    """Of the recipe's part in the fingerprint."""
     skipped: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     reused: bool = False
@@ -71,14 +73,26 @@ def read_manifest(folder: Path) -> Built | None:
     data = read_json(folder / MANIFEST)
     if data is None:
         return None
-    data["splits"] = tuple(SplitCounts(**part) for part in data["splits"])
-    return Built(**{**data, "skipped": tuple(data["skipped"]), "absent": tuple(data["absent"])})
+    try:
+        data["splits"] = tuple(SplitCounts(**part) for part in data["splits"])
+        return Built(**{**data, "skipped": tuple(data["skipped"]), "absent": tuple(data["absent"])})
+    except (KeyError, TypeError) as error:
+        raise MachineFailed(
+            f"is no manifest of samples ({type(error).__name__}: {error})",
+            f"build it again: teacherlm build {folder.name} --force",
+            str(folder / MANIFEST),
+        ) from None
+
+
+def mapping_fingerprint(bound: BoundRecipe) -> str:
+    """Fingerprint of how the recipe makes samples of rows."""
+    return digest([SCHEMA_VERSION, SQL_MACROS, mapped_query(bound.recipe, "split")])
 
 
 def build_fingerprint(bound: BoundRecipe, source: OpenSource, take: Take | None = None) -> str:
     """Fingerprint of all that the samples depend on."""
     source = _taken(source, take)
-    parts = [SCHEMA_VERSION, SQL_MACROS, mapped_query(bound.recipe, "split"), source.fingerprint]
+    parts: list[Any] = [mapping_fingerprint(bound), source.fingerprint]
     if take and take.at_most is not None:
         parts += [take.at_most, take.seed]
     return digest(parts)
@@ -112,8 +126,8 @@ def build(
     """
     source = _taken(source, take)
     fingerprint = build_fingerprint(bound, source, take)
-    earlier = read_manifest(out)
-    if earlier and earlier.fingerprint == fingerprint and not force:
+    earlier = None if force else read_manifest(out)
+    if earlier and earlier.fingerprint == fingerprint and _is_whole(earlier, out):
         return Built(**{**_shallow(earlier), "reused": True, "skipped": source.skipped, "absent": source.absent})
     connection = connect(threads)
     with replacing_folder(out) as folder:
@@ -141,6 +155,7 @@ def build(
             dataset=bound.name,
             place=source.place,
             fingerprint=fingerprint,
+            mapping=mapping_fingerprint(bound),
             splits=tuple(counts),
             skipped=source.skipped,
             absent=source.absent,
@@ -160,6 +175,20 @@ def _taken(source: OpenSource, take: Take | None) -> OpenSource:
     present = [part.split for part in source.splits]
     missing = tuple(name for name in take.splits if name not in present and name not in source.absent)
     return OpenSource(source.place, parts, source.skipped, source.absent + missing)
+
+
+def _is_whole(built: Built, folder: Path) -> bool:
+    """Whether every sample that the manifest counts is still there."""
+    import pyarrow.parquet
+
+    try:
+        return all(
+            sum(pyarrow.parquet.read_metadata(path).num_rows for path in (folder / part.split).glob("*.parquet"))
+            == part.samples
+            for part in built.splits
+        )
+    except (OSError, ValueError):  # Arrow's errors are ValueErrors
+        return False
 
 
 def _shallow(record: Built | SplitCounts) -> dict[str, Any]:
