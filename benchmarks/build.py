@@ -2,7 +2,7 @@
 
     make bench            # or: python benchmarks/build.py --rows 2000000 --threads 1 2
 
-The rows are made here, the same ones every time; one in six has blanks to collapse or a letter beyond ASCII. Each
+The rows are made here, the same ones every time; three in twenty have blanks to collapse or letters beyond ASCII. Each
 measurement is a process of its own, so that its peak memory is its own; CPU is that process's, its threads included,
 without start-up and imports. Of several rounds the cheapest counts.
 """

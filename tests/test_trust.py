@@ -140,3 +140,21 @@ def test_a_reader_always_finds_a_folder_that_is_replaced(tmp_path: Path) -> None
     os.close(descriptor)
     assert (path / "one").read_text() == "2"
     assert [entry.name for entry in tmp_path.iterdir()] == ["d"]
+
+
+@pytest.mark.parametrize("split", ["../../x", ".hid", "a b", ""])
+def test_a_split_that_is_no_name_is_refused(tmp_path: Path, split: str) -> None:
+    rows = parquet(tmp_path / "rows.parquet", ROWS)
+    recipe(tmp_path / "p")
+    with pytest.raises(Mistake, match="is no name of a split"):
+        teacherlm.open(tmp_path / "p", workspace=tmp_path / "w").build("d", source=rows, split=split)
+
+
+def test_an_expression_is_one_expression(tmp_path: Path) -> None:
+    parquet(tmp_path / "p" / "builders" / "rows.parquet", ROWS)
+    target = tmp_path / "written.csv"
+    recipe(tmp_path / "p", {"question": f"q) FROM source; COPY (SELECT 1) TO '{target}'; SELECT (1", "answer": "a"})
+    with pytest.raises(Mistake) as caught:
+        teacherlm.open(tmp_path / "p", workspace=tmp_path / "w").build("d")
+    assert "is more than an expression" in str(caught.value)
+    assert not target.exists()

@@ -129,6 +129,9 @@ def build(
     earlier = None if force else read_manifest(out)
     if earlier and earlier.fingerprint == fingerprint and _is_whole(earlier, out):
         return Built(**{**_shallow(earlier), "reused": True, "skipped": source.skipped, "absent": source.absent})
+    kept = {part.split for part in source.splits}
+    if earlier and (gone := [part.split for part in earlier.splits if part.split not in kept]):
+        tell(f"{bound.name}: this build takes the place of the last one; its splits {', '.join(gone)} are gone")
     connection = connect(threads)
     with replacing_folder(out) as folder:
         spilled = folder / ".spilled"

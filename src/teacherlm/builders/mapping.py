@@ -123,8 +123,12 @@ def check_expressions(
     for name, expression in _expressions(recipe):
         place = located.where(("sample", name))
         wanted = SAMPLE_TYPES.get(name, "BOOLEAN")
+        query = f"DESCRIBE SELECT ({expression}) AS x FROM {relation}"
         try:
-            described = connection.execute(f"DESCRIBE SELECT ({expression}) AS x FROM {relation}").fetchall()
+            if len(connection.extract_statements(query)) > 1:
+                problems.append(Problem(place, f"`{name}` is more than an expression", "write one, without `;`"))
+                continue
+            described = connection.execute(query).fetchall()
         except duckdb.Error as error:
             if not any(f'Referenced column "{column}" not found' in str(error) for column, _ in absent):
                 problems.append(Problem(place, f"`{name}`: {_short(error)}", _columns_hint(connection, relation)))

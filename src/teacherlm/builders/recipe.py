@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from pydantic import ValidationInfo, field_validator, model_validator
@@ -15,6 +16,10 @@ TO_FILL_IN = "???"
 """Stands in a proposed recipe for an expression that a person has to write."""
 
 Redistribution = Literal["allowed", "share-alike", "non-commercial", "restricted", "unclear"]
+
+
+SPLIT = re.compile(r"\w+(\.\w+)*")
+"""What a split can be called: it names folders, and `datasets` takes no other."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SPEC_CONFIG)
@@ -47,6 +52,9 @@ class Source:
             raise ValueError(f'`hub` holds "{self.hub}", which is no Hub id | write  hub: ORG/NAME')
         if self.hub is not None and not self.splits:
             raise ValueError("a Hub source declares its splits | add  splits: {train: train}")
+        named = [*(self.splits or ()), *(self.files if isinstance(self.files, dict) else ())]
+        if wrong := [name for name in named if not SPLIT.fullmatch(name)]:
+            raise ValueError(f'"{wrong[0]}" is no name of a split | use letters, digits and `_`')
         return self
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from teacherlm.builders.broken import first_fault
 from teacherlm.builders.hub_source import load_split
 from teacherlm.builders.readers import READERS, table_function
+from teacherlm.builders.recipe import SPLIT
 from teacherlm.core.errors import Mistake
 from teacherlm.core.keys import digest, file_digest
 
@@ -109,6 +110,8 @@ def open_source(recipe: Recipe, folder: Path, *, source: Path | None = None, spl
         Mistake: no such file, no known format, none of the declared splits.
         RemoteFailed: the Hub cannot be reached and the cache does not hold the dataset.
     """
+    if split is not None and not SPLIT.fullmatch(split):
+        raise Mistake(f'"{split}" is no name of a split', "use letters, digits and `_`", "--split")
     if source is not None:
         return _local(recipe, source, split)
     if recipe.source.files is not None:
