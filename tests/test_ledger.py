@@ -23,8 +23,9 @@ from teacherlm.core.keys import call_key
 from teacherlm.core.locks import held, holder
 from teacherlm.schemas.records import KINDS, record
 from teacherlm.teacher import ledger as ledgers
+from teacherlm.teacher.answered import EXHAUSTED, REFUSED, AnsweredCalls
 from teacherlm.teacher.calls import Call, answer_line, failure_lines, make_call
-from teacherlm.teacher.ledger import EXHAUSTED, REFUSED, AnsweredCalls, Ledger
+from teacherlm.teacher.ledger import Ledger
 from teacherlm.teacher.segments import list_segments, read_lines, seal, sweep
 from teacherlm.teacher.tgi import Completion, Info
 

@@ -17,9 +17,9 @@ from teacherlm.api.project import Project
 from teacherlm.core.errors import Mistake, Mistakes
 from teacherlm.project.find import ProjectFiles
 from teacherlm.schemas.records import KINDS, record
+from teacherlm.teacher.answered import AnsweredCalls
 from teacherlm.teacher.client import Retry
 from teacherlm.teacher.errors import TeacherLost
-from teacherlm.teacher.ledger import AnsweredCalls
 from teacherlm.teacher.segments import kind_folders, list_segments
 from unkind import INFO, TOO_LONG, Asked, Behaviour, Reply, Unkind, cut, fails, plain, says, unkind_in_a_thread
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from teacherlm.api.human import COLUMN, has_human, take_human
+from teacherlm.api.interrupts import Interrupts
 from teacherlm.api.orders import Order
 from teacherlm.api.samples import ASKED_COLUMNS, count_samples
 from teacherlm.api.samples import sample_batches as sample_batches
@@ -21,11 +20,12 @@ from teacherlm.api.workspace import Workspace
 from teacherlm.core.clock import now
 from teacherlm.core.errors import TeacherlmError
 from teacherlm.core.files import write_json
+from teacherlm.teacher.answered import AnsweredCalls
 from teacherlm.teacher.asker import Asker, Tally
 from teacherlm.teacher.calls import Call
 from teacherlm.teacher.client import Teacher, Timeout
 from teacherlm.teacher.errors import TeacherLost
-from teacherlm.teacher.ledger import AnsweredCalls, Ledger
+from teacherlm.teacher.ledger import Ledger
 from teacherlm.teacher.resume import unsettled
 from teacherlm.teacher.tgi import Info
 
@@ -45,6 +45,8 @@ class Augmented:
     """Of them, those that earlier runs had settled."""
     taken: int = 0
     """Of them, those that this run took from the source."""
+    taken_up_again: int = 0
+    """Of those that were settled, the ones that another teacher's or prompt's answers had replaced since."""
     tallies: list[Tally] = field(default_factory=lambda: [Tally()])
     """One for each teacher."""
     started_at: str = field(default_factory=now)
@@ -57,7 +59,10 @@ class Augmented:
         """What happened so far, over all teachers."""
         if len(self.tallies) == 1:
             return self.tallies[0]
-        return Tally(**{part.name: sum(getattr(tally, part.name) for tally in self.tallies) for part in fields(Tally)})
+        counts = [part.name for part in fields(Tally) if part.name != "first_refusal"]
+        total = Tally(**{name: sum(getattr(tally, name) for tally in self.tallies) for name in counts})
+        total.first_refusal = next((tally.first_refusal for tally in self.tallies if tally.first_refusal), None)
+        return total
 
     @property
     def done(self) -> int:
@@ -91,14 +96,15 @@ def augment(
     """
     name = orders[0].bound.name
     state = Augmented(dataset=name, teacher=teacher)
-    files = workspace.sample_files(name)
-    state.planned = sum(
-        count_samples(files, order.limit) * order.texts_of(kind) for order in orders for kind in order.kinds
-    )
+    interrupts = Interrupts()
     with workspace.locked(name):
         started = time.monotonic()
+        files = workspace.sample_files(name)
+        state.planned = sum(
+            count_samples(files, order.limit) * order.texts_of(kind) for order in orders for kind in order.kinds
+        )
         try:
-            _run(lambda: _ask(orders, workspace, urls, concurrency, files, state, watch))
+            interrupts.run(lambda: _ask(orders, workspace, urls, concurrency, files, state, watch, interrupts))
         finally:
             state.seconds = round(time.monotonic() - started, 3)
             with contextlib.suppress(Exception):  # the run record must not hide what went wrong
@@ -114,17 +120,21 @@ async def _ask(
     files: Mapping[str, Sequence[Path]],
     state: Augmented,
     watch: Callable[[Augmented], None] | None,
+    interrupts: Interrupts,
 ) -> None:
     async with contextlib.AsyncExitStack() as stack:
         teachers = [await stack.enter_async_context(_teacher(order, urls)) for order in orders]
         infos = [await teacher.info() for teacher in teachers]
+        for order, info in zip(orders, infos, strict=True):
+            order.check_limits(info)
         state.model = ", ".join(dict.fromkeys(info.model for info in infos))
         state.revision = ", ".join(dict.fromkeys(info.revision for info in infos if info.revision)) or None
         ledger = stack.enter_context(Ledger(workspace.rationales(orders[0].bound.name)))
         answered = AnsweredCalls.read(ledger.folder)
         for order in orders:
-            taken, there = take_human(order, files, answered, ledger)
+            taken, there, again = take_human(order, files, answered, ledger)
             state.taken, state.already = state.taken + taken, state.already + there
+            state.taken_up_again += again
             if order.human is not None:  # one text, however many are wanted of a teacher
                 state.planned -= (taken + there) * (order.texts_of(order.human) - 1)
         askers = [
@@ -132,8 +142,10 @@ async def _ask(
             for order, teacher in zip(orders, teachers, strict=True)
         ]
         state.tallies = [asker.tally for asker in askers]
-        plans = [calls(order, files, info, answered, state) for order, info in zip(orders, infos, strict=True)]
-        with _interruptible(askers, state):
+        plans = [
+            calls(order, files, info, answered, state, ledger.append) for order, info in zip(orders, infos, strict=True)
+        ]
+        with interrupts.listening(_interrupt(askers, state)):
             watcher = asyncio.create_task(_watching(state, watch))
             try:
                 await _ask_all(askers, plans)
@@ -167,20 +179,37 @@ async def _ask_all(askers: Sequence[Asker], plans: Sequence[Iterator[Call]]) -> 
 
 
 def calls(
-    order: Order, files: Mapping[str, Sequence[Path]], info: Info, answered: AnsweredCalls, state: Augmented
+    order: Order,
+    files: Mapping[str, Sequence[Path]],
+    info: Info,
+    answered: AnsweredCalls,
+    state: Augmented,
+    record: Callable[[Mapping[str, Any]], None],
 ) -> Iterator[Call]:
-    """The calls that have to be made, in the order of the samples, the kinds of a sample next to each other."""
+    """The calls that have to be made, in the order of the samples, the kinds of a sample next to each other.
+
+    Answers that are known but were replaced since (by those of another teacher or prompt) are recorded once more.
+    """
     columns = [*ASKED_COLUMNS, COLUMN] if order.human else ASKED_COLUMNS
     for samples in sample_batches(files, order.limit, columns):
         batch = [call for sample in samples for call in _calls_of(order, sample, info, answered)]
         states = iter(answered.look_up([key for call in batch for key in call.keys]))
+        left: list[Call] = []
+        replaced: list[str] = []
         for call in batch:
-            is_new = None in [next(states) for _ in call.keys]
-            left = call if is_new else unsettled(call, info, answered)
-            if left is not None:
-                yield left
+            if None in [next(states) for _ in call.keys]:
+                left.append(call)
+                continue
+            known: dict[tuple[str, int], str] = {}
+            if (open_call := unsettled(call, info, answered, known)) is not None:
+                left.append(open_call)
             else:
                 state.already += len(call.keys)
+            replaced += [key for key in known.values() if not answered.is_last(key)]
+        for line in answered.lines_of(replaced):
+            record({**line, "created_at": now()})
+            state.taken_up_again += 1
+        yield from left
 
 
 def _calls_of(order: Order, sample: Mapping[str, Any], info: Info, answered: AnsweredCalls) -> Iterator[Call]:
@@ -204,13 +233,8 @@ async def _watching(state: Augmented, watch: Callable[[Augmented], None] | None)
         await asyncio.sleep(0.2)
 
 
-@contextlib.contextmanager
-def _interruptible(askers: Sequence[Asker], state: Augmented) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM finish what is in flight; a second one stops at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
+def _interrupt(askers: Sequence[Asker], state: Augmented) -> Callable[[], None]:
+    """What an interrupt does: what is in flight is finished; a second one stops at once."""
     task = asyncio.current_task()
 
     def interrupt() -> None:
@@ -221,33 +245,4 @@ def _interruptible(askers: Sequence[Asker], state: Augmented) -> Iterator[None]:
         elif task is not None:
             task.cancel()
 
-    signals = (signal.SIGINT, signal.SIGTERM)
-    for number in signals:
-        loop.add_signal_handler(number, interrupt)
-    try:
-        yield
-    finally:
-        for number in signals:
-            loop.remove_signal_handler(number)
-
-
-def _run(main: Callable[[], Any]) -> None:
-    """Run a coroutine to its end, also where a loop already runs (notebooks)."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        asyncio.run(main())
-        return
-    failure: list[BaseException] = []
-
-    def elsewhere() -> None:
-        try:
-            asyncio.run(main())
-        except BaseException as error:
-            failure.append(error)
-
-    thread = threading.Thread(target=elsewhere)
-    thread.start()
-    thread.join()
-    if failure:
-        raise failure[0]
+    return interrupt

@@ -6,7 +6,7 @@ import difflib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass as plain_dataclass
-from dataclasses import field
+from dataclasses import field, replace
 
 from pydantic.dataclasses import dataclass
 
@@ -17,6 +17,7 @@ from teacherlm.project.bind import SPEC_CONFIG, bind
 from teacherlm.project.find import ProjectFiles
 from teacherlm.project.located import Located
 from teacherlm.schemas.records import KINDS
+from teacherlm.teacher.address import checked_url, without_secrets
 from teacherlm.teacher.profile import NANO, TeacherProfile
 
 TEACHER = "TEACHERLM_TEACHER"
@@ -89,12 +90,23 @@ def choose_teacher(catalog: Catalog, given: str | None, located: Located | None 
     if not given:
         raise Mistake("no teacher was named", f"name one: --teacher URL, or one of {', '.join(teachers)}", "--teacher")
     if given in teachers:
-        return ChosenTeacher(given, teachers[given], origin, *_teachers_of_kinds(given, teachers, origin, located))
+        kinds, where = _teachers_of_kinds(given, teachers, origin, located)
+        return ChosenTeacher(given, _addressed(given, teachers[given], located), origin, kinds, where)
     if "://" in given or ":" in given:
-        return ChosenTeacher(given, TeacherProfile(url=given), origin)
+        url = checked_url(given, origin)
+        return ChosenTeacher(url, TeacherProfile(url=url), origin)
+    given = without_secrets(given)
     near = difflib.get_close_matches(given, teachers, n=1)
     hint = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(teachers)}; a URL starts with http://"
     raise Mistake(f"there is no teacher `{given}`", hint, origin)
+
+
+def _addressed(name: str, profile: TeacherProfile, located: Located | None) -> TeacherProfile:
+    """A profile whose URL can be asked."""
+    if profile.url is None:
+        return profile
+    where = located.where(("teachers", name, "url")) if located else f"teachers.{name}.url"
+    return replace(profile, url=checked_url(profile.url, where))
 
 
 def _teachers_of_kinds(
@@ -120,7 +132,7 @@ def _teachers_of_kinds(
             found_there = f"`{other}` names teachers for kinds itself"
             problems.append(Problem(where(kind), found_there, "name a profile with a `url` or an `embedded` model"))
         else:
-            found[kind] = ChosenTeacher(other, teachers[other], origin)
+            found[kind] = ChosenTeacher(other, _addressed(other, teachers[other], located), origin)
     if problems:
         raise Mistakes(problems)
     return found, where()

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from teacherlm.api.orders import Order
 from teacherlm.api.samples import sample_batches
+from teacherlm.teacher.answered import AnsweredCalls
 from teacherlm.teacher.calls import human_line
-from teacherlm.teacher.ledger import AnsweredCalls, Ledger
+from teacherlm.teacher.ledger import Ledger
 
 COLUMN = "human_rationale"
 
@@ -20,6 +21,8 @@ class Taken(NamedTuple):
     now: int
     already: int
     """Those whose text the ledger held before."""
+    again: int
+    """Of them, those that a teacher's answer had replaced since."""
 
 
 def has_human(sample: Mapping[str, Any]) -> bool:
@@ -33,8 +36,8 @@ def take_human(order: Order, files: Mapping[str, Sequence[Path]], answered: Answ
         MachineFailed: the disk is full or refuses.
     """
     if order.human is None:
-        return Taken(0, 0)
-    taken = already = 0
+        return Taken(0, 0, 0)
+    taken = already = again = 0
     for samples in sample_batches(files, order.limit, ("sample_id", "split", COLUMN)):
         lines = [
             human_line(
@@ -52,4 +55,7 @@ def take_human(order: Order, files: Mapping[str, Sequence[Path]], answered: Answ
             if known is None:
                 ledger.append(line)
                 taken += 1
-    return Taken(taken, already)
+            elif not answered.is_last(line["call_key"]):
+                ledger.append(line)
+                again += 1
+    return Taken(taken, already, again)

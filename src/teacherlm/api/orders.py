@@ -48,6 +48,21 @@ class Order:
     def draws(self, kind: str) -> bool:
         return self.strategy == "star" and kind == DRAWN
 
+    def check_limits(self, info: Info) -> None:
+        """Compare what is asked for with what the server says of itself.
+
+        Raises:
+            Mistake: the budget alone is more than the server allows: it would refuse every call.
+        """
+        texts = len(self.kinds) if self.prompts.profile.one_call is not None else 1
+        budget, most = texts * int(self.parameters["max_new_tokens"]), info.max_total_tokens
+        if most is not None and budget >= most:
+            raise Mistake(
+                f"asks for {budget:,} new tokens; the teacher `{self.teacher.name}` has room for {most:,} in all",
+                "lower `max_new_tokens`, or start the server with a larger --max-total-tokens",
+                self.bound.located.where(("max_new_tokens",)),
+            )
+
     def call(
         self,
         sample: Mapping[str, Any],

@@ -7,13 +7,13 @@ the lowest repeat that the rules accept, and a hinted chain stands in the place 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from teacherlm.api.orders import DRAWN, Order
+from teacherlm.teacher.answered import AnsweredCalls
 from teacherlm.teacher.calls import Call
-from teacherlm.teacher.ledger import AnsweredCalls
 from teacherlm.teacher.resume import unsettled
 from teacherlm.teacher.tgi import Info
 from teacherlm.text.extract import extract, is_gold
@@ -39,16 +39,23 @@ class Star:
     def draw(self, repeat: int = 0) -> Call:
         return self.order.call(self.sample, self.info, DRAWN, repeat, template=DRAW, strategy=DRAW, sequel=self)
 
-    def hinted(self) -> Call:
-        last = self.order.repeats - 1
+    def hinted(self, repeat: int | None = None) -> Call:
+        last = self.order.repeats - 1 if repeat is None else repeat
         return self.order.call(self.sample, self.info, DRAWN, last, template=HINTED, strategy=HINTED, sequel=self)
 
     def predicted(self, text: str) -> str | None:
         found = extract(text, self.sample["choices"], self.answer)
         return self.answer if is_gold(found, self.sample["choices"], self.answer) else found.answer
 
-    def after(self, call: Call, reached: bool) -> Call | None:
+    def in_place_of(self, call: Call) -> Sequence[str]:
+        """A run of fewer draws put the hinted chain where this draw is: it is as good."""
+        if call.strategy == HINTED:
+            return ()
+        hinted = self.hinted(call.repeat)
+        return hinted.key, hinted.with_twice_the_budget(self.info).key
+
+    def after(self, call: Call, reached: bool, known: dict[tuple[str, int], str] | None = None) -> Call | None:
         if reached or call.strategy == HINTED:
             return None
         following = self.draw(call.repeat + 1) if call.repeat + 1 < self.order.repeats else self.hinted()
-        return unsettled(following, self.info, self.answered)
+        return unsettled(following, self.info, self.answered, known)

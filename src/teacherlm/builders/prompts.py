@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
-from teacherlm.core.errors import Mistakes, Problem
+from teacherlm.core.errors import Mistake, Mistakes, Problem
 from teacherlm.project.bind import SPEC_CONFIG
 from teacherlm.text.render import gold, hinted_text, question_text, sample_text
 
@@ -94,17 +94,19 @@ class BoundPrompts:
             Mistakes: a template that cannot be compiled or names something unknown; a `star` that shows the answer; too
                 many stop strings.
         """
-        import jinja2
-
         problems = []
         example = {"question": "?", "choices": ["a", "b"], "answer": "a", "task": "t", "subject": "s"}
+        kinds = tuple(self.profile.kinds)
         for name in self._templates:
+            case = ""
             try:
-                shown = self._render(name, example, tuple(self.profile.kinds))
-                shows_answer = shown != self._render(name, example | {"answer": "b"}, tuple(self.profile.kinds))
-            except jinja2.TemplateError as error:
+                shown = self._render(name, example, kinds)
+                shows_answer = shown != self._render(name, example | {"answer": "b"}, kinds)
+                case = " on a question without choices"
+                self._render(name, example | {"choices": [], "subject": None}, kinds)
+            except Exception as error:  # templates compute: whatever they raise is their mistake
                 known = f"kinds, asked, {KNOWN}" if name == "one_call" else KNOWN
-                problems.append(Problem(self._where(name), f"the template fails: {error}", f"it may use {known}"))
+                problems.append(Problem(self._where(name), f"the template fails{case}: {error}", f"it may use {known}"))
                 continue
             if name == "star" and shows_answer:
                 problems.append(
@@ -128,10 +130,20 @@ class BoundPrompts:
 
         Raises:
             KeyError: the profile has no such template.
+            Mistake: the template fails on this sample.
         """
         if self.profile.one_call is not None and name in self.profile.kinds:
             name, kinds = "one_call", (name,)
-        text = self._render(name, sample, kinds)
+        if name not in self._templates:
+            raise KeyError(name)
+        try:
+            text = self._render(name, sample, kinds)
+        except Exception as error:
+            raise Mistake(
+                f"the template `{name}` fails on {sample.get('sample_id', 'a sample')}: {error}",
+                "mend it for such samples",
+                self._where(name),
+            ) from error
         if self.profile.form == "text":
             return text
         system = [{"role": "system", "content": self.profile.system.strip()}] if self.profile.system else []

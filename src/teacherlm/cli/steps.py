@@ -67,6 +67,10 @@ def augment_dataset(
     if state.taken:
         outcome.note(f"{name}: {state.taken:,} human rationales taken from the source")
     tally = state.tally
+    if state.taken_up_again:
+        outcome.note(f"{name}: {state.taken_up_again:,} texts taken up again from the ledger")
+    if tally.refused:
+        outcome.note(f"{name}: the teacher refused {tally.refused:,} texts for good; the first: {tally.first_refusal}")
     if state.stopped_by:
         outcome.codes.add(INTERRUPTED)
         left = state.planned - state.done

@@ -7,16 +7,17 @@ limit has places left. A call that waits for another attempt holds no place.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from teacherlm.core.errors import TeacherlmError
+from teacherlm.teacher.answered import EXHAUSTED, REFUSED
 from teacherlm.teacher.calls import Call, answer_lines, failure_lines, following_call
 from teacherlm.teacher.client import Teacher
 from teacherlm.teacher.errors import TeacherAway, TeacherBusy, TeacherError, TeacherFault, TeacherLost, TeacherRefused
-from teacherlm.teacher.ledger import EXHAUSTED, REFUSED
 from teacherlm.teacher.limit import Limit
 from teacherlm.teacher.tgi import Info
 
@@ -45,6 +46,8 @@ class Tally:
     places: int = 0
     waiting: int = 0
     """Calls that wait for another attempt."""
+    first_refusal: str | None = None
+    """The words of the first refusal."""
 
     @property
     def settled(self) -> int:
@@ -87,6 +90,9 @@ class Asker:
         """Tasks that wait for a moment; `stop` ends them."""
         self._failing_since: float | None = None
         self._away = False
+        self._is_doubtful = False
+        """Whether another model may stand in the teacher's place: nothing is recorded before it has said who it is."""
+        self._verifying = asyncio.Lock()
         self._stopping = False
 
     async def run(self, calls: Iterator[Call]) -> Tally:
@@ -122,7 +128,7 @@ class Asker:
             pending.requests += 1
             self._in_flight.add(self.tally.requests)
             self._count_in_flight()
-            self._group.create_task(self._ask(pending, self.tally.requests))
+            self._launch(self._ask(pending, self.tally.requests))
 
     def _next(self) -> _Pending | None:
         """The next call to send; None where there is none now."""
@@ -139,7 +145,12 @@ class Asker:
         """Make one attempt: it settles the call, or the call waits for another."""
         call, sent_at = pending.call, self._clock()
         try:
-            completion = await self.teacher.once(call.prompt, call.parameters, call.stops)
+            try:
+                completion = await self.teacher.once(call.prompt, call.parameters, call.stops)
+            except TeacherRefused:
+                await self._verify()
+                raise
+            await self._verify()
             lines = answer_lines(call, self._info, completion, self._clock() - sent_at, pending.requests)
         except TeacherRefused as error:
             self._went_well()
@@ -154,12 +165,24 @@ class Asker:
             self._count_in_flight()
         self._send()
 
+    async def _verify(self) -> None:
+        """Once for all answers after a burst of faults: make sure that they are the teacher's own."""
+        async with self._verifying:
+            if self._is_doubtful:
+                self._is_doubtful = False  # a fault that comes meanwhile raises it again
+                try:
+                    await self.teacher.verify()
+                except BaseException:
+                    self._is_doubtful = True
+                    raise
+
     def _went_well(self) -> None:
         self._failing_since = None
         self._limit.answered()
 
     def _went_wrong(self, pending: _Pending, error: TeacherError, sent_at: float, *, is_oldest: bool) -> None:
         now = self._clock()
+        self._is_doubtful = self._is_doubtful or error.is_doubtful
         if self._failing_since is None:
             self._failing_since = now
         if isinstance(error, TeacherAway):
@@ -204,13 +227,22 @@ class Asker:
             tally.answered += len(lines)
         elif line["failure"].startswith(REFUSED):
             tally.refused += len(lines)
+            tally.first_refusal = tally.first_refusal or line["failure"].removeprefix(REFUSED)
         else:
             tally.exhausted += len(lines)
 
     def _rest(self, waiting: Coroutine[Any, Any, None]) -> None:
-        task = self._group.create_task(waiting)
-        self._resting.add(task)
-        task.add_done_callback(self._resting.discard)
+        if task := self._launch(waiting):
+            self._resting.add(task)
+            task.add_done_callback(self._resting.discard)
+
+    def _launch(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+        """Start a task of the run; None where the run is ending, since what stopped it must not be hidden."""
+        try:
+            return self._group.create_task(work)
+        except RuntimeError:  # the group is shutting down: another task has just failed
+            work.close()
+            return None
 
     async def _come_back(self, pending: _Pending) -> None:
         """Let a call wait for its next attempt."""
@@ -227,7 +259,10 @@ class Asker:
                 raise self._lost(error)
             probes += 1
             await asyncio.sleep(self.teacher.retry.delay(probes))
-            self._away = not await self.teacher.healthy()
+            if await self.teacher.healthy():
+                with contextlib.suppress(TeacherAway):
+                    await self._verify()
+                    self._away = False
         self._send()
 
     def _out_of_patience(self) -> bool:

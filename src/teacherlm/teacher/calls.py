@@ -25,8 +25,15 @@ class Sequel(Protocol):
     def predicted(self, text: str) -> str | None:
         """The answer that a whole text reaches, `self.answer` to the letter where it is that; kept with the text."""
 
-    def after(self, call: Call, reached: bool) -> Call | None:
-        """The call to make after one whose text has reached the answer or not; None: there is none."""
+    def in_place_of(self, call: Call) -> Sequence[str]:
+        """Keys of the answers that may stand in the place of a call's."""
+
+    def after(self, call: Call, reached: bool, known: dict[tuple[str, int], str] | None = None) -> Call | None:
+        """The call to make after one whose text has reached the answer or not; None: there is none.
+
+        Args:
+            known: takes the answers that are known already, as `resume.unsettled` has it.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import PyreqwestError
 
-from teacherlm.core.errors import Mistake
+from teacherlm.teacher.address import TOKEN, checked_token, checked_url
 from teacherlm.teacher.errors import TeacherAway, TeacherBusy, TeacherFault, TeacherLost
 from teacherlm.teacher.tgi import (
+    NOT_READY,
     Completion,
     Info,
     Prompt,
@@ -29,10 +29,6 @@ from teacherlm.teacher.tgi import (
     request_body,
     tokenize_request,
 )
-
-TOKEN = "TEACHERLM_TEACHER_TOKEN"
-"""Environment variable with the server's key."""
-
 
 SETTLE_S = 0.05
 
@@ -79,10 +75,10 @@ class Teacher:
     def __init__(
         self, url: str, *, timeout: Timeout | None = None, retry: Retry | None = None, token: str | None = None
     ) -> None:
-        self.url = _checked(url)
+        self.url = checked_url(url)
         self.timeout = timeout or Timeout()
         self.retry = retry or Retry()
-        self._token = token if token is not None else os.environ.get(TOKEN)
+        self._token = checked_token(os.environ.get(TOKEN)) if token is None else checked_token(token, "token")
         self._client: Client | None = None
         self._info: Info | None = None
 
@@ -123,13 +119,34 @@ class Teacher:
         """
         if self._info is None:
             try:
-                self._info = read_info(self.url, *await self._look("/info"))
+                self._info = read_info(self.url, *await self._look("/info"), self._token)
             except PyreqwestError as error:
                 raise TeacherLost(
                     f"no teacher answers at {self.url} ({_cause(error)})",
                     "start the server, or check the URL: --teacher http://HOST:PORT",
                 ) from None
         return self._info
+
+    async def verify(self) -> None:
+        """Ask again who answers: it must be the teacher of the run's beginning.
+
+        Raises:
+            TeacherAway: nobody can say so now.
+            TeacherLost: it is another model or revision.
+        """
+        expected = await self.info()
+        try:
+            status, body = await self._look("/info")
+        except PyreqwestError as error:
+            raise TeacherAway(f"no connection ({_cause(error)})", is_doubtful=True) from None
+        if status in NOT_READY:
+            raise TeacherAway(f"GET /info: {status}", is_doubtful=True)
+        found = read_info(self.url, status, body, self._token)
+        if (found.model, found.revision) != (expected.model, expected.revision):
+            raise TeacherLost(
+                f"{self.url} was {_named(expected)} as the run began, and is {_named(found)} now",
+                "start that model again, or run the same command again to ask the new one; what was answered is kept",
+            )
 
     async def healthy(self) -> bool:
         """Whether the server answers and says that it is well."""
@@ -169,11 +186,11 @@ class Teacher:
             body = await response.bytes()
         except PyreqwestError as error:
             if _CONNECTING in _causes(error):
-                raise TeacherAway(f"no connection ({_cause(error)})") from None
-            raise TeacherFault(_cause(error)) from None
+                raise TeacherAway(f"no connection ({_cause(error)})", is_doubtful=True) from None
+            raise TeacherFault(_cause(error), is_doubtful=True) from None
         if response.status != 200:
-            raise read_error(response.status, bytes(body))
-        return read_completion(prompt, bytes(body), response.get_header("x-prompt-tokens"))
+            raise read_error(response.status, bytes(body), self._token)
+        return read_completion(prompt, bytes(body), response.get_header("x-prompt-tokens"), self._token)
 
     async def ask(self, prompt: Prompt, parameters: Mapping[str, Any], stops: Sequence[str] = ()) -> Completion:
         """Send one request until it is answered.
@@ -207,17 +224,8 @@ class Teacher:
         return self._client
 
 
-def _checked(url: str) -> str:
-    try:
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, brackets that do not close
-        is_url = False
-    if not is_url:
-        raise Mistake(f'"{url}" is no URL of a teacher', "write it as http://HOST:PORT", "--teacher")
-    if parts.username or parts.password:
-        raise Mistake("a teacher's URL must not hold a key", f"put the key into ${TOKEN}", "--teacher")
-    return parts.geturl().rstrip("/")
+def _named(info: Info) -> str:
+    return f"{info.model} ({f'revision {info.revision}' if info.revision else 'no revision'})"
 
 
 _CONNECTING = "client error (Connect)"

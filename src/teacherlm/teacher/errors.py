@@ -8,6 +8,11 @@ from teacherlm.core.errors import RemoteFailed
 class TeacherError(Exception):
     """Base of what one request to a teacher may end with."""
 
+    def __init__(self, message: str, *, is_doubtful: bool = False) -> None:
+        super().__init__(message)
+        self.is_doubtful = is_doubtful
+        """The server, or what stood in its place, may have been restarted: another model may answer from now on."""
+
 
 class TeacherBusy(TeacherError):
     """The teacher has no room (429, 503): ask again later, and ask less at a time. Never the row's fault."""

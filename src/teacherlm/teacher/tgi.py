@@ -5,12 +5,14 @@ Source: text-generation-inference 3.3, router and OpenAPI description; `referenc
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from teacherlm.teacher.address import hidden
 from teacherlm.teacher.errors import TeacherBusy, TeacherError, TeacherFault, TeacherLost, TeacherRefused
 
 Prompt = str | list[dict[str, str]]
@@ -99,11 +101,12 @@ def read_tokens(status: int, body: bytes) -> int | None:
     return len(tokens) if isinstance(tokens, list) else None
 
 
-def read_completion(prompt: Prompt, body: bytes, prompt_tokens: str | None) -> Completion:
+def read_completion(prompt: Prompt, body: bytes, prompt_tokens: str | None, secret: str | None = None) -> Completion:
     """Read the body of a 200.
 
     Args:
         prompt_tokens: the header `x-prompt-tokens`; `/generate` tells the count nowhere else.
+        secret: what an error must not show.
 
     Raises:
         TeacherFault: the body is not what the route promises.
@@ -117,7 +120,7 @@ def read_completion(prompt: Prompt, body: bytes, prompt_tokens: str | None) -> C
             return Completion(
                 _text(answer["generated_text"]),
                 _word(details.get("finish_reason")),
-                int(prompt_tokens) if prompt_tokens and prompt_tokens.isdecimal() else None,
+                _count(int(prompt_tokens)) if prompt_tokens and _DIGITS.fullmatch(prompt_tokens) else None,
                 _count(details.get("generated_tokens")),
             )
         choice, usage = answer["choices"][0], answer.get("usage") or {}
@@ -128,7 +131,7 @@ def read_completion(prompt: Prompt, body: bytes, prompt_tokens: str | None) -> C
             _count(usage.get("completion_tokens")),
         )
     except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError) as error:
-        shown = body[:80].decode(errors="replace")
+        shown = hidden(body.decode(errors="replace"), secret)[:80]
         raise TeacherFault(f"the answer cannot be read ({type(error).__name__}): {shown!r}") from None
 
 
@@ -144,14 +147,21 @@ def _word(value: Any) -> str | None:
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63 else None
 
 
-def read_error(status: int, body: bytes) -> TeacherError | TeacherLost:
-    """What a status other than 200 means. Bodies may be JSON, text, HTML or empty, by route and proxy."""
-    message = _message(body)
+_DIGITS = re.compile("[0-9]{1,19}")
+
+
+def read_error(status: int, body: bytes, secret: str | None = None) -> TeacherError | TeacherLost:
+    """What a status other than 200 means. Bodies may be JSON, text, HTML or empty, by route and proxy.
+
+    Args:
+        secret: what the error must not show.
+    """
+    message = _message(body, secret)
     if status in (429, 503):
-        return TeacherBusy(f"{status} {message}".strip())
+        return TeacherBusy(f"{status} {message}".strip(), is_doubtful=status == 503)
     if status in (401, 403):
         return TeacherLost(
             f"the teacher does not let us in ({status} {message})".replace(" )", ")"),
@@ -163,33 +173,37 @@ def read_error(status: int, body: bytes) -> TeacherError | TeacherLost:
             "check the URL; it is the server's root, such as http://127.0.0.1:8080",
         )
     if status in (408, 424) or status >= 500 or status < 400:
-        return TeacherFault(f"{status} {message}".strip())
+        return TeacherFault(f"{status} {message}".strip(), is_doubtful=status in (502, 504))
     return TeacherRefused(status, message)
 
 
-def _message(body: bytes) -> str:
+def _message(body: bytes, secret: str | None) -> str:
     try:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return " ".join(body[:200].decode(errors="replace").split())
+        return " ".join(hidden(body.decode(errors="replace"), secret)[:200].split())
     if isinstance(parsed, dict):
         error = parsed.get("error", parsed)
         if isinstance(error, dict):
             error = error.get("message", error)
         kind = parsed.get("error_type")
-        return f"{kind}: {error}"[:500] if kind else str(error)[:500]
-    return str(parsed)[:200]
+        return hidden(f"{kind}: {error}" if kind else str(error), secret)[:500]
+    return hidden(str(parsed), secret)[:200]
 
 
-def read_info(url: str, status: int, body: bytes) -> Info:
+NOT_READY = (429, 502, 503, 504)
+"""Statuses of a server, or of a proxy before it, that is loading."""
+
+
+def read_info(url: str, status: int, body: bytes, secret: str | None = None) -> Info:
     """Read `/info`.
 
     Raises:
         TeacherLost: the server is not text-generation-inference, is not ready, or does not let us in.
     """
     if status in (401, 403):
-        raise read_error(status, body)
-    if status in (429, 502, 503, 504):
+        raise read_error(status, body, secret)
+    if status in NOT_READY:
         raise TeacherLost(
             f"the teacher at {url} is not ready (GET /info: {status})",
             "wait until it has loaded its model and run again",
