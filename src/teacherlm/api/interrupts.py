@@ -65,15 +65,23 @@ class Interrupts:
             finally:
                 ended.set()
 
-        threading.Thread(target=elsewhere).start()
-        pressed: BaseException | None = None
-        while not ended.is_set():  # not `join`: once interrupted, it takes a thread that runs for one that has ended
-            try:
-                ended.wait()
-            except BaseException as error:
-                pressed = error
-                self.press()
-        if pressed is not None:
-            raise pressed
+        pressed = self._pressed
+        with self._taking_signals():
+            threading.Thread(target=elsewhere).start()
+            ended.wait()
+        if self._pressed > pressed:
+            raise KeyboardInterrupt from (failures[0] if failures else None)
         if failures:
             raise failures[0]
+
+    @contextlib.contextmanager
+    def _taking_signals(self) -> Iterator[None]:
+        """Let Ctrl-C press while this thread waits; raised in the midst of it, it would leave the other one running."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        previous = signal.signal(signal.SIGINT, lambda *_: self.press())
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, previous if previous is not None else signal.default_int_handler)
