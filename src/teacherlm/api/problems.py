@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from teacherlm.api.check import read_gates, read_rules
@@ -19,13 +20,13 @@ def declaration_problems(project: Project, names: Sequence[str]) -> list[Problem
     if catalog is not None:
         _tried(problems, lambda: read_rules(project.files, catalog))
     for name in names:
-        bound = _tried(problems, lambda name=name: project.recipe(name))  # type: ignore[misc]
+        bound = _tried(problems, partial(project.recipe, name))
         if bound is None:
             continue
         if catalog is not None:
-            _tried(problems, lambda bound=bound: read_gates(project.files, catalog, bound))  # type: ignore[misc]
+            _tried(problems, partial(read_gates, project.files, catalog, bound))
         if bound.recipe.prompts is not None:
-            _tried(problems, lambda bound=bound: project.prompts(bound))  # type: ignore[misc]
+            _tried(problems, partial(project.prompts, bound))
     return list(dict.fromkeys(problems))
 
 
