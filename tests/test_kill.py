@@ -116,7 +116,7 @@ def is_an_answer(reply: Reply) -> bool:
 def outcome(project: Project) -> tuple[list[Any], dict[str, bytes]]:
     """The final rows without their times, and the bytes of what `check` makes of them."""
     project.check("tiny")
-    columns = "status, * EXCLUDE (status, latency_ms, attempts, created_at)"
+    columns = "status, * EXCLUDE (status, latency_ms, attempts, created_at, endpoint)"
     rows = project.sql(f"SELECT {columns} FROM rationales ORDER BY sample_id, kind, repeat").fetchall()
     root = project.workspace.root
     files = [*root.glob("augmented/**/*.parquet"), *root.glob("verdicts/**/*.parquet")]

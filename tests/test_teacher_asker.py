@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from teacherlm.core.errors import MachineFailed
 from teacherlm.core.files import disk_failure
 from teacherlm.schemas.records import KINDS
-from teacherlm.teacher.asker import CROWD, Asker, Tally, _worst
+from teacherlm.teacher.asker import CROWD, Asker, _worst
 from teacherlm.teacher.calls import Call, answer_line, make_call
 from teacherlm.teacher.client import Retry, Teacher, Timeout
 from teacherlm.teacher.errors import TeacherLost
 from teacherlm.teacher.limit import CEILING, SHARE, START, Limit
+from teacherlm.teacher.tally import Tally
 from teacherlm.teacher.tgi import Completion, Info
 from unkind import (
     BUSY,
@@ -313,14 +314,14 @@ def test_the_limit_keeps_its_bounds(news: list[bool], concurrency: int | None, s
     for moment, is_good in enumerate(news):
         before = limit.value
         if is_good:
-            limit.answered()
+            limit.answered(float(moment), float(moment), 1, 0)
             assert limit.value >= before
         else:
             limit.refused(moment, moment)
             assert limit.value < before or limit.places == 1
         assert 1 <= limit.places <= ceiling
     for _ in range(ceiling * ceiling + ceiling):
-        limit.answered()
+        limit.answered(1e9, 1e9, 1, 0)
     assert limit.places == ceiling
 
 
@@ -447,7 +448,7 @@ def test_a_teacher_that_says_it_is_well_but_cannot_be_reached_is_given_up() -> N
 
     async def meanwhile(now: Run) -> None:
         await now.server.until(lambda: len(now.server.seen) >= 2)
-        now.asker.teacher.healthy = always_well  # type: ignore[method-assign]
+        now.asker.teacher.endpoints[0].healthy = always_well  # type: ignore[method-assign]
         await now.server.leave()
 
     done = failing_run(TeacherLost, "has answered nothing", behaviour, calls_of(100), meanwhile, patience_s=0.05)

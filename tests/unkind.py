@@ -8,114 +8,72 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import struct
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
+
+from replies import (
+    BAD_GATEWAY,
+    BUSY,
+    BUSY_REPLIES,
+    DROP,
+    DROP_IN_BODY,
+    FAULTS,
+    INCOMPLETE,
+    MALFORMED,
+    NO_TEXT,
+    SHARD,
+    TOO_LONG,
+    UNWELL,
+    Asked,
+    Behaviour,
+    Reply,
+    cut,
+    fails,
+    plain,
+    says,
+    slow,
+)
+
+__all__ = [
+    "BAD_GATEWAY",
+    "BUSY",
+    "BUSY_REPLIES",
+    "DEADLINE_S",
+    "DROP",
+    "DROP_IN_BODY",
+    "FAULTS",
+    "INCOMPLETE",
+    "INFO",
+    "MALFORMED",
+    "NO_TEXT",
+    "SHARD",
+    "TOO_LONG",
+    "UNWELL",
+    "Asked",
+    "Behaviour",
+    "Reply",
+    "Unkind",
+    "cut",
+    "fails",
+    "plain",
+    "says",
+    "slow",
+    "unkind_in_a_thread",
+]
 
 DEADLINE_S = 30
 """For waits that end at once unless something is broken."""
 
+NO_LINGER = struct.pack("ii", 1, 0)
+"""Closing sends a reset."""
+
 INFO = {"model_id": "unkind/teacher", "model_sha": "5eed", "max_concurrent_requests": 128, "max_total_tokens": 2048}
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One request for a text."""
-
-    number: int
-    """From 1, over all requests."""
-    attempt: int
-    """From 1, over the requests with the same body."""
-    path: str
-    body: Mapping[str, Any]
-    headers: Mapping[str, str]
-
-    @property
-    def prompt(self) -> str:
-        if "inputs" in self.body:
-            return str(self.body["inputs"])
-        return "\n".join(message["content"] for message in self.body["messages"])
-
-    @property
-    def budget(self) -> int:
-        return int(self.body.get("parameters", self.body).get("max_new_tokens") or self.body.get("max_tokens") or 0)
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What one request is answered with."""
-
-    status: int = 200
-    body: bytes = b""
-    headers: tuple[tuple[str, str], ...] = ()
-    drops: bool = False
-    """Hang up: before the answer, or after half of its body if there is one."""
-    after: asyncio.Event | None = None
-    """Answer only when this has happened."""
-    text: str | None = None
-    finish_reason: str = "eos_token"
-    tokens: int = 3
-
-    def wire(self, asked: Asked) -> bytes:
-        headers, body = dict(self.headers), self.body
-        if self.text is not None:
-            headers |= {"content-type": "application/json", "x-prompt-tokens": "7"}
-            body = json.dumps(self._answer(asked)).encode()
-        lines = [f"HTTP/1.1 {self.status} x", f"content-length: {len(body)}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        return "\r\n".join([*lines, "", ""]).encode() + (body[: len(body) // 2] if self.drops else body)
-
-    def _answer(self, asked: Asked) -> dict[str, Any]:
-        if asked.path == "/generate":
-            details = {"finish_reason": self.finish_reason, "generated_tokens": self.tokens, "seed": None}
-            return {"generated_text": self.text, "details": details}
-        choice = {"index": 0, "message": {"content": self.text}, "finish_reason": self.finish_reason}
-        return {"choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": self.tokens}}
-
-
-Behaviour = Callable[[Asked], Reply] | Sequence[Reply]
-
-
-def says(text: str, finish_reason: str = "eos_token", tokens: int = 3) -> Reply:
-    return Reply(text=text, finish_reason=finish_reason, tokens=tokens)
-
-
-def cut(text: str) -> Reply:
-    """An answer that the token limit cut."""
-    return says(text, "length")
-
-
-def fails(status: int, error: str = "", kind: str = "") -> Reply:
-    """TGI's error JSON."""
-    body = json.dumps({"error": error, "error_type": kind}).encode() if error else b""
-    return Reply(status, body, (("content-type", "application/json"),))
-
-
-def plain(status: int, body: str, kind: str = "text/plain") -> Reply:
-    return Reply(status, body.encode(), (("content-type", kind),))
-
-
-def slow(event: asyncio.Event, reply: Reply) -> Reply:
-    return replace(reply, after=event)
-
-
-BUSY = fails(429, "Model is overloaded", "overloaded")
-UNWELL = fails(503, "unhealthy", "healthcheck")
-INCOMPLETE = fails(500, "Incomplete generation", "incomplete_generation")
-SHARD = fails(424, "Request failed during generation: CUDA out of memory", "generation")
-TOO_LONG = fails(422, "Input validation error: `inputs` must have less than 9 tokens", "validation")
-DROP = Reply(drops=True)
-DROP_IN_BODY = replace(says("half of this"), drops=True)
-MALFORMED = plain(200, '{"generated_text": "no end', "application/json")
-NO_TEXT = plain(200, '{"generated_text": null}', "application/json")
-BAD_GATEWAY = plain(502, "<html><h1>502 Bad Gateway</h1></html>", "text/html")
-
-BUSY_REPLIES = (BUSY, UNWELL)
-FAULTS = (INCOMPLETE, SHARD, DROP, DROP_IN_BODY, MALFORMED, NO_TEXT, BAD_GATEWAY)
 
 
 class Unkind:
@@ -266,12 +224,15 @@ class _Connection(asyncio.Protocol):
 
     def _answer(self, reply: Reply, asked: Asked) -> None:
         self._done()
-        if reply is DROP:
+        if reply.drops and reply.text is None and not reply.body:
             self.transport.abort()
             return
         self.transport.write(reply.wire(asked))
         if reply.drops:
             self.transport.close()
+        elif reply.resets:
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
+            self.transport.abort()
 
     def _done(self) -> None:
         if self._works:

@@ -6,28 +6,26 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from teacherlm.api.human import COLUMN, has_human, take_human
+from teacherlm.api.human import take_human
 from teacherlm.api.interrupts import Interrupts
 from teacherlm.api.orders import Order
-from teacherlm.api.samples import ASKED_COLUMNS, count_samples
-from teacherlm.api.samples import sample_batches as sample_batches
-from teacherlm.api.star import Star
+from teacherlm.api.pending import pending_calls
+from teacherlm.api.samples import count_samples
 from teacherlm.api.workspace import Workspace
 from teacherlm.core.clock import now
 from teacherlm.core.errors import TeacherlmError
 from teacherlm.core.files import write_json
 from teacherlm.teacher.answered import AnsweredCalls
-from teacherlm.teacher.asker import Asker, Tally
+from teacherlm.teacher.asker import Asker
 from teacherlm.teacher.calls import Call
 from teacherlm.teacher.client import Teacher, Timeout
 from teacherlm.teacher.errors import TeacherLost
 from teacherlm.teacher.ledger import Ledger
-from teacherlm.teacher.resume import unsettled
-from teacherlm.teacher.tgi import Info
+from teacherlm.teacher.tally import Tally
 
 
 @dataclass(kw_only=True)
@@ -57,12 +55,7 @@ class Augmented:
     @property
     def tally(self) -> Tally:
         """What happened so far, over all teachers."""
-        if len(self.tallies) == 1:
-            return self.tallies[0]
-        counts = [part.name for part in fields(Tally) if part.name != "first_refusal"]
-        total = Tally(**{name: sum(getattr(tally, name) for tally in self.tallies) for name in counts})
-        total.first_refusal = next((tally.first_refusal for tally in self.tallies if tally.first_refusal), None)
-        return total
+        return self.tallies[0] if len(self.tallies) == 1 else Tally.of_all(self.tallies)
 
     @property
     def done(self) -> int:
@@ -70,14 +63,14 @@ class Augmented:
 
     def to_row(self) -> dict[str, Any]:
         row = {name: value for name, value in asdict(self).items() if name != "tallies"}
-        return row | {name: value for name, value in asdict(self.tally).items() if name not in ("in_flight", "waiting")}
+        return row | self.tally.to_row()
 
 
 def augment(
     orders: Sequence[Order],
     workspace: Workspace,
     teacher: str,
-    urls: Mapping[str, str],
+    urls: Mapping[str, Sequence[str]],
     *,
     concurrency: int | None = None,
     watch: Callable[[Augmented], None] | None = None,
@@ -115,7 +108,7 @@ def augment(
 async def _ask(
     orders: Sequence[Order],
     workspace: Workspace,
-    urls: Mapping[str, str],
+    urls: Mapping[str, Sequence[str]],
     concurrency: int | None,
     files: Mapping[str, Sequence[Path]],
     state: Augmented,
@@ -143,7 +136,8 @@ async def _ask(
         ]
         state.tallies = [asker.tally for asker in askers]
         plans = [
-            calls(order, files, info, answered, state, ledger.append) for order, info in zip(orders, infos, strict=True)
+            pending_calls(order, files, info, answered, state, ledger.append)
+            for order, info in zip(orders, infos, strict=True)
         ]
         with interrupts.listening(_interrupt(askers, state)):
             watcher = asyncio.create_task(_watching(state, watch))
@@ -155,7 +149,7 @@ async def _ask(
                     watch(state)
 
 
-def _teacher(order: Order, urls: Mapping[str, str]) -> Teacher:
+def _teacher(order: Order, urls: Mapping[str, Sequence[str]]) -> Teacher:
     profile = order.teacher.profile
     timeout = Timeout(connect_s=profile.connect_s, read_s=profile.read_s, patience_s=profile.patience_s)
     return Teacher(urls[order.teacher.name], timeout=timeout)
@@ -176,53 +170,6 @@ async def _ask_all(askers: Sequence[Asker], plans: Sequence[Iterator[Call]]) -> 
     ends = await asyncio.gather(*map(ask, askers, plans), return_exceptions=True)
     if errors := [end for end in ends if end is not None]:
         raise max(errors, key=lambda error: error.exit_code if isinstance(error, TeacherlmError) else 5)
-
-
-def calls(
-    order: Order,
-    files: Mapping[str, Sequence[Path]],
-    info: Info,
-    answered: AnsweredCalls,
-    state: Augmented,
-    record: Callable[[Mapping[str, Any]], None],
-) -> Iterator[Call]:
-    """The calls that have to be made, in the order of the samples, the kinds of a sample next to each other.
-
-    Answers that are known but were replaced since (by those of another teacher or prompt) are recorded once more.
-    """
-    columns = [*ASKED_COLUMNS, COLUMN] if order.human else ASKED_COLUMNS
-    for samples in sample_batches(files, order.limit, columns):
-        batch = [call for sample in samples for call in _calls_of(order, sample, info, answered)]
-        states = iter(answered.look_up([key for call in batch for key in call.keys]))
-        left: list[Call] = []
-        replaced: list[str] = []
-        for call in batch:
-            if None in [next(states) for _ in call.keys]:
-                left.append(call)
-                continue
-            known: dict[tuple[str, int], str] = {}
-            if (open_call := unsettled(call, info, answered, known)) is not None:
-                left.append(open_call)
-            else:
-                state.already += len(call.keys)
-            replaced += [key for key in known.values() if not answered.is_last(key)]
-        for line in answered.lines_of(replaced):
-            record({**line, "created_at": now()})
-            state.taken_up_again += 1
-        yield from left
-
-
-def _calls_of(order: Order, sample: Mapping[str, Any], info: Info, answered: AnsweredCalls) -> Iterator[Call]:
-    kinds = tuple(kind for kind in order.kinds if kind != order.human or not has_human(sample))
-    if order.prompts.profile.one_call is not None:
-        for repeat in range(order.repeats if kinds else 0):
-            yield order.call(sample, info, kinds[0], repeat, template="one_call", parts=kinds)
-        return
-    for kind in kinds:
-        if order.draws(kind):
-            yield Star(order, sample, info, answered).draw()
-        else:
-            yield from (order.call(sample, info, kind, repeat) for repeat in range(order.repeats))
 
 
 async def _watching(state: Augmented, watch: Callable[[Augmented], None] | None) -> None:

@@ -93,8 +93,9 @@ def choose_teacher(catalog: Catalog, given: str | None, located: Located | None 
         kinds, where = _teachers_of_kinds(given, teachers, origin, located)
         return ChosenTeacher(given, _addressed(given, teachers[given], located), origin, kinds, where)
     if "://" in given or ":" in given:
-        url = checked_url(given, origin)
-        return ChosenTeacher(url, TeacherProfile(url=url), origin)
+        urls = tuple(checked_url(part.strip(), origin) for part in given.split(",") if part.strip())
+        one = urls[0] if len(urls) == 1 else None
+        return ChosenTeacher(",".join(urls), TeacherProfile(url=one, urls=() if one else urls), origin)
     given = without_secrets(given)
     near = difflib.get_close_matches(given, teachers, n=1)
     hint = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(teachers)}; a URL starts with http://"
@@ -103,10 +104,13 @@ def choose_teacher(catalog: Catalog, given: str | None, located: Located | None 
 
 def _addressed(name: str, profile: TeacherProfile, located: Located | None) -> TeacherProfile:
     """A profile whose URL can be asked."""
-    if profile.url is None:
-        return profile
-    where = located.where(("teachers", name, "url")) if located else f"teachers.{name}.url"
-    return replace(profile, url=checked_url(profile.url, where))
+
+    def where(*place: str | int) -> str:
+        return located.where(("teachers", name, *place)) if located else f"teachers.{name}.{place[0]}"
+
+    url = None if profile.url is None else checked_url(profile.url, where("url"))
+    urls = tuple(checked_url(url, where("urls", number)) for number, url in enumerate(profile.urls))
+    return replace(profile, url=url, urls=urls)
 
 
 def _teachers_of_kinds(

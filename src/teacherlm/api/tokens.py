@@ -44,7 +44,7 @@ def count_tokens(prompts: Sequence[Prompt], profile: TeacherProfile | None, toke
         RemoteFailed: the Hub cannot be reached for it.
     """
     count = local_tokenizer(tokenizer) if tokenizer else None
-    if profile is None or profile.url is None:
+    if profile is None or not profile.endpoints:
         said = "no teacher was named" if profile is None else "the teacher is not running"
         return _here(prompts, count, tokenizer, said, None)
     try:
@@ -55,7 +55,7 @@ def count_tokens(prompts: Sequence[Prompt], profile: TeacherProfile | None, toke
         return _here(prompts, count, tokenizer, error.found, None)
     if count is None and tokens is not None:
         return Counted(tokens, f"the tokenizer of {info.model}", info)
-    return _here(prompts, count, tokenizer, f"{profile.url} does not count tokens", info)
+    return _here(prompts, count, tokenizer, f"{profile.endpoints[0]} does not count tokens", info)
 
 
 def _here(
@@ -73,7 +73,7 @@ def _texts(prompt: Prompt) -> list[str]:
 
 async def _asked(profile: TeacherProfile, prompts: Sequence[Prompt]) -> tuple[Info, list[int] | None]:
     seats = asyncio.Semaphore(AT_ONCE)
-    async with Teacher(profile.url or "", timeout=Timeout(connect_s=profile.connect_s)) as teacher:
+    async with Teacher(profile.endpoints, timeout=Timeout(connect_s=profile.connect_s)) as teacher:
         info = await teacher.info()
 
         async def one(prompt: Prompt) -> int | None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from teacherlm.api.project import Project
-from teacherlm.api.project import open as open_project
+from teacherlm.cli import scale
 from teacherlm.cli.output import Format
 
 MAKE, LOOK, TEACH, SERVE = "Make", "Look", "Teach", "Serve"
@@ -32,10 +32,21 @@ SomeNames = Annotated[
     typer.Argument(metavar="[NAME]", help="Datasets or collections; none: all datasets."),
 ]
 WorkspaceOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        "--workspace", "-w", help="Where results land; else $TEACHERLM_WORKSPACE, else ./workspace.", show_default=False
+        "--workspace",
+        "-w",
+        help="Where results land, a folder or s3://BUCKET/FOLDER; else $TEACHERLM_WORKSPACE, else ./workspace.",
+        show_default=False,
     ),
+]
+EngineOption = Annotated[scale.Engine, typer.Option("--engine", help="Run in this process or on a Ray cluster.")]
+RayAddressOption = Annotated[
+    str | None,
+    typer.Option("--ray-address", help="The Ray cluster.", show_default="$RAY_ADDRESS, else one on this machine"),
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", help="Ray tasks at once.", show_default="one for each machine")
 ]
 ProjectOption = Annotated[
     Path | None,
@@ -47,7 +58,7 @@ TeacherOption = Annotated[
     typer.Option(
         "--teacher",
         "-t",
-        help="URL of a TGI server, a profile of catalog.yaml, or nano.",
+        help="URL of a server (of several with commas between), a profile of catalog.yaml, or nano.",
         show_default="$TEACHERLM_TEACHER",
     ),
 ]
@@ -79,8 +90,9 @@ SplitOption = Annotated[str | None, typer.Option(help="The split that a single s
 ToOption = Annotated[str | None, typer.Option("--to", help="Folder to publish to.", show_default=False)]
 
 
-def project(directory: Path | None, workspace: Path | None) -> Project:
-    return open_project(directory or ".", workspace=workspace)
+def project(directory: Path | None, workspace: str | None) -> Project:
+    """The project that a command looks at; a workspace at a URL is copied."""
+    return scale.look(directory, workspace)
 
 
 def kinds_of(text: str | None) -> list[str] | None:

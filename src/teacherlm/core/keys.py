@@ -45,7 +45,7 @@ def call_key(
     *,
     kind: str,
     prompt: str | list[dict[str, str]],
-    parameters: Mapping[str, Any],
+    parameters: Mapping[str, Any] | bytes,
     model: str | None,
     revision: str | None,
     sample_id: str,
@@ -56,7 +56,11 @@ def call_key(
     It covers everything that decides the answer and nothing that does not: no URL, no timing.
     A system prompt is one of the messages.
 
+    Args:
+        parameters: or their canonical JSON.
+
     Returns:
         64 hex digits.
     """
-    return digest([kind, prompt, parameters, model, revision, sample_id, repeat])
+    asked_with = orjson.Fragment(parameters) if isinstance(parameters, bytes) else parameters
+    return digest([kind, prompt, asked_with, model, revision, sample_id, repeat])

@@ -1,68 +1,39 @@
 """Asking many calls: as many in flight as the teacher bears, every answer in the ledger, nothing lost.
 
-There is neither a semaphore nor a pool of workers. A request is a task; whenever one ends, as many are sent as the
-limit has places left. A call that waits for another attempt holds no place.
+There is no semaphore. A place of an endpoint is a task that sends one call after the other while there are calls and
+room; places come and go with the endpoint's limit. A call that waits for another attempt holds none.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from teacherlm.core.errors import TeacherlmError
 from teacherlm.teacher.answered import EXHAUSTED, REFUSED
 from teacherlm.teacher.calls import Call, answer_lines, failure_lines, following_call
 from teacherlm.teacher.client import Teacher
-from teacherlm.teacher.errors import TeacherAway, TeacherBusy, TeacherError, TeacherFault, TeacherLost, TeacherRefused
-from teacherlm.teacher.limit import Limit
+from teacherlm.teacher.errors import TeacherAway, TeacherBusy, TeacherError, TeacherLost, TeacherRefused
+from teacherlm.teacher.pool import EJECT_AFTER, Member, Pending, Pool
+from teacherlm.teacher.queue import Calls
+from teacherlm.teacher.tally import Tally
 from teacherlm.teacher.tgi import Info
 
 CROWD = 4
 """Calls that may wait for another attempt, for each place. More mean a teacher in trouble: new ones would join them."""
 
 
-@dataclass(slots=True)
-class Tally:
-    """What happened so far, texts and requests apart; progress and reports read it while the run goes on."""
+class Allowance(Protocol):
+    """What a run may still spend."""
 
-    answered: int = 0
-    """Texts, as the next three."""
-    truncated: int = 0
-    refused: int = 0
-    exhausted: int = 0
-    followed: int = 0
-    """Answers that settled nothing: another question followed."""
-    requests: int = 0
-    retries: int = 0
-    busy: int = 0
-    prompt_tokens: int = 0
-    generated_tokens: int = 0
-    in_flight: int = 0
-    most_in_flight: int = 0
-    places: int = 0
-    waiting: int = 0
-    """Calls that wait for another attempt."""
-    first_refusal: str | None = None
-    """The words of the first refusal."""
+    def take(self) -> bool:
+        """Take one request; False where nothing more may be sent."""
 
-    @property
-    def settled(self) -> int:
-        return self.answered + self.truncated + self.refused + self.exhausted
-
-
-@dataclass(slots=True)
-class _Pending:
-    """A call on its way."""
-
-    call: Call
-    requests: int = 0
-    faults: int = 0
-    """Attempts that count against the row; refusals for lack of room do not."""
-    waits: int = 0
+    def spent(self, prompt_tokens: int, generated_tokens: int) -> None:
+        """Count what an answer took."""
 
 
 @dataclass
@@ -72,27 +43,23 @@ class Asker:
     Args:
         teacher: an entered Teacher.
         record: takes the ledger line of each answer; whatever it raises stops the run.
-        concurrency: requests in flight; None: learnt.
+        concurrency: requests in flight at each endpoint; None: learnt.
         tally: counts, updated in place.
+        allowance: what may be spent; None: no end.
     """
 
     teacher: Teacher
     record: Callable[[Mapping[str, Any]], None]
     concurrency: int | None = None
     tally: Tally = field(default_factory=Tally)
+    allowance: Allowance | None = None
 
     def __post_init__(self) -> None:
-        self._ready: deque[_Pending] = deque()
-        """Calls to send before new ones."""
         self._in_flight: set[int] = set()
         """Numbers of the requests that are on their way; the lowest is the oldest."""
         self._resting: set[asyncio.Task[None]] = set()
         """Tasks that wait for a moment; `stop` ends them."""
         self._failing_since: float | None = None
-        self._away = False
-        self._is_doubtful = False
-        """Whether another model may stand in the teacher's place: nothing is recorded before it has said who it is."""
-        self._verifying = asyncio.Lock()
         self._stopping = False
 
     async def run(self, calls: Iterator[Call]) -> Tally:
@@ -102,12 +69,16 @@ class Asker:
             TeacherLost: the teacher cannot be used (any more). What was answered is kept.
             TeacherlmError: what `record` raised, such as a full disk.
         """
-        self._info = await self.teacher.info()
-        self._limit = Limit.learn(self.concurrency, self._info.max_concurrent_requests)
+        self._pool = await Pool.open(self.teacher, self.concurrency)
         self._clock = asyncio.get_running_loop().time
-        self._calls = calls
+        self._info, members = self._pool.info, self._pool.members
+        self.tally.endpoints = [member.tally for member in members]
+        self._calls = Calls(calls, members)
         try:
             async with asyncio.TaskGroup() as self._group:
+                for member in members:
+                    if member.away:
+                        self._rest(self._probe(member, TeacherAway(member.tally.away or "", is_doubtful=True)))
                 self._send()
         except ExceptionGroup as group:
             raise _worst(group) from None
@@ -120,116 +91,143 @@ class Asker:
             task.cancel()
 
     def _send(self) -> None:
-        """Send calls while there are places."""
-        self.tally.places = self._limit.places
-        while len(self._in_flight) < self._limit.places and (pending := self._next()) is not None:
-            self.tally.requests += 1
-            self.tally.retries += pending.requests > 0
-            pending.requests += 1
-            self._in_flight.add(self.tally.requests)
-            self._count_in_flight()
-            self._launch(self._ask(pending, self.tally.requests))
+        """Open places, those of the least busy endpoints first, while there is room and something to send."""
+        self.tally.places = self._pool.places
+        open_to_calls = [member for member in self._pool.members if member.has_room]
+        while open_to_calls:
+            member = min(open_to_calls, key=lambda one: one.tally.in_flight / one.limit.places)
+            if (pending := self._next(member)) is None:
+                break
+            self._launch(self._ask_on(member, pending))
+            if not member.has_room:
+                open_to_calls.remove(member)
+        if self._calls.is_empty and not self._in_flight and not self.tally.waiting:
+            for task in self._resting:  # whoever is away is needed no more
+                task.cancel()
 
-    def _next(self) -> _Pending | None:
-        """The next call to send; None where there is none now."""
-        if self._stopping or self._away:
+    def _next(self, member: Member) -> Pending | None:
+        """The next call for an endpoint, counted as sent; None where there is none now."""
+        if self._stopping:
             return None
-        if self._ready:
-            return self._ready.popleft()
-        if self.tally.waiting >= CROWD * self._limit.ceiling:
+        pending = self._calls.next(member, may_begin=self.tally.waiting < CROWD * self._pool.ceiling)
+        if pending is None:
             return None
-        call = next(self._calls, None)
-        return _Pending(call) if call is not None else None
+        if self.allowance is not None and not self.allowance.take():
+            self.stop()
+            return None
+        tally = self.tally
+        tally.requests += 1
+        tally.retries += pending.requests > 0
+        pending.requests += 1
+        pending.number = tally.requests
+        self._in_flight.add(pending.number)
+        member.tally.requests += 1
+        member.count(+1)
+        tally.in_flight += 1
+        tally.most_in_flight = max(tally.most_in_flight, tally.in_flight)
+        return pending
 
-    async def _ask(self, pending: _Pending, number: int) -> None:
+    async def _ask_on(self, member: Member, first: Pending) -> None:
+        """One place of an endpoint: send a call, then the next."""
+        pending: Pending | None = first
+        while pending is not None:
+            await self._ask(member, pending)
+            pending = self._next(member) if member.has_room else None
+            if pending is not None and member.has_room:  # the limit has grown
+                self._send()
+        self._send()
+
+    async def _ask(self, member: Member, pending: Pending) -> None:
         """Make one attempt: it settles the call, or the call waits for another."""
         call, sent_at = pending.call, self._clock()
         try:
             try:
-                completion = await self.teacher.once(call.prompt, call.parameters, call.stops)
+                completion = await member.endpoint.once(call.prompt, call.parameters, call.stops)
             except TeacherRefused:
-                await self._verify()
+                await self._pool.verify(member)
                 raise
-            await self._verify()
-            lines = answer_lines(call, self._info, completion, self._clock() - sent_at, pending.requests)
+            await self._pool.verify(member)
+            now = self._clock()
+            lines = answer_lines(call, self._info, completion, now - sent_at, pending.requests, member.endpoint.url)
         except TeacherRefused as error:
-            self._went_well()
-            self._settle(pending, _refusal(pending, self._info, error))
+            self._went_well(member, pending, sent_at, 0)
+            self._settle(member, pending, _refusal(pending, self._info, error, member.endpoint.url), error.reason)
         except TeacherError as error:
-            self._went_wrong(pending, error, sent_at, is_oldest=number == min(self._in_flight))
+            self._went_wrong(member, pending, error, sent_at)
         else:
-            self._went_well()
-            self._settle(pending, lines)
+            self._went_well(member, pending, sent_at, completion.generated_tokens or 0)
+            self._settle(member, pending, lines, None)
         finally:
-            self._in_flight.discard(number)
-            self._count_in_flight()
-        self._send()
+            self._in_flight.discard(pending.number)
+            member.count(-1)
+            self.tally.in_flight -= 1
 
-    async def _verify(self) -> None:
-        """Once for all answers after a burst of faults: make sure that they are the teacher's own."""
-        async with self._verifying:
-            if self._is_doubtful:
-                self._is_doubtful = False  # a fault that comes meanwhile raises it again
-                try:
-                    await self.teacher.verify()
-                except BaseException:
-                    self._is_doubtful = True
-                    raise
-
-    def _went_well(self) -> None:
+    def _went_well(self, member: Member, pending: Pending, sent_at: float, tokens: int) -> None:
         self._failing_since = None
-        self._limit.answered()
+        member.went_well(pending.number, sent_at, self._clock(), tokens)
 
-    def _went_wrong(self, pending: _Pending, error: TeacherError, sent_at: float, *, is_oldest: bool) -> None:
+    def _went_wrong(self, member: Member, pending: Pending, error: TeacherError, sent_at: float) -> None:
         now = self._clock()
-        self._is_doubtful = self._is_doubtful or error.is_doubtful
+        member.is_doubtful = member.is_doubtful or error.is_doubtful
+        pending.failed_at = member
+        self.tally.faults[error.reason] += 1
+        self.tally.busy += isinstance(error, TeacherBusy)
         if self._failing_since is None:
             self._failing_since = now
         if isinstance(error, TeacherAway):
-            self._ready.append(pending)
-            if not self._away and not self._stopping:
-                self._away = True
-                self._rest(self._probe(error))
+            self._calls.ready.append(pending)
+            self._eject(member, error)
             return
         # A request that was sent before this one may still be worked on: a long answer is no failure.
-        if is_oldest and self._out_of_patience():
+        if pending.number == min(self._in_flight) and self._out_of_patience():
             raise self._lost(error)
-        if isinstance(error, TeacherFault):
-            pending.faults += 1
-            if pending.faults >= self.teacher.retry.attempts:
-                lines = failure_lines(pending.call, self._info, f"{EXHAUSTED}{error}", pending.requests)
-                self._settle(pending, lines)
-                return
-        else:
-            pending.waits += 1
-            if isinstance(error, TeacherBusy):
-                self.tally.busy += 1
-                self._limit.refused(sent_at, now)
-        if not self._stopping:
+        member.went_wrong(pending, error, sent_at, now)
+        if member.is_failing and self._pool.others_work(member):
+            self._eject(member, error)
+        if pending.faults >= self.teacher.retry.attempts:
+            found = f"{EXHAUSTED}{error}"
+            lines = failure_lines(pending.call, self._info, found, pending.requests, member.endpoint.url)
+            self._settle(member, pending, lines, error.reason)
+        elif not self._stopping:
             self.tally.waiting += 1
             self._rest(self._come_back(pending))
 
-    def _settle(self, pending: _Pending, lines: Sequence[Mapping[str, Any]]) -> None:
+    def _eject(self, member: Member, error: TeacherError) -> None:
+        """Send nothing to an endpoint until it is well again."""
+        member.tally.away = str(error)
+        if not member.away and not self._stopping:
+            member.away = True
+            self._calls.give_back(member)
+            self._rest(self._probe(member, error))
+
+    def _settle(
+        self, member: Member, pending: Pending, lines: Sequence[Mapping[str, Any]], failure: str | None
+    ) -> None:
         """Write the lines; count their texts, or ask what follows: a cut text once more, or the call's sequel."""
         for line in lines:
             self.record(line)
         call, tally, line = pending.call, self.tally, lines[0]
-        tally.prompt_tokens += line["prompt_tokens"] or 0
-        tally.generated_tokens += line["generated_tokens"] or 0
+        tokens_in, tokens_out = line["prompt_tokens"] or 0, line["generated_tokens"] or 0
+        tally.prompt_tokens += tokens_in
+        tally.generated_tokens += tokens_out
+        if self.allowance is not None:
+            self.allowance.spent(tokens_in, tokens_out)
         if line["status"] == "truncated" and call.can_be_extended:
-            self._ready.appendleft(_Pending(call.with_twice_the_budget(self._info, line["text"])))
+            member.own.appendleft(Pending(call.with_twice_the_budget(self._info, line["text"])))
         elif (following := following_call(call, line)) is not None:
             tally.followed += 1
-            self._ready.appendleft(_Pending(following))
-        elif line["status"] == "truncated":
-            tally.truncated += len(lines)
-        elif line["status"] == "ok":
-            tally.answered += len(lines)
-        elif line["failure"].startswith(REFUSED):
-            tally.refused += len(lines)
-            tally.first_refusal = tally.first_refusal or line["failure"].removeprefix(REFUSED)
+            member.own.appendleft(Pending(following))
         else:
-            tally.exhausted += len(lines)
+            status = line["status"]
+            outcome = {"ok": "answered", "truncated": "truncated"}.get(status)
+            if outcome is None:
+                outcome = "refused" if line["failure"].startswith(REFUSED) else "exhausted"
+                if outcome == "refused":
+                    tally.first_refusal = tally.first_refusal or line["failure"].removeprefix(REFUSED)
+            for line in lines:
+                tally.settle(line["kind"], outcome, failure if status == "failed" else None)
+        if member.away:
+            self._calls.give_back(member)
 
     def _rest(self, waiting: Coroutine[Any, Any, None]) -> None:
         if task := self._launch(waiting):
@@ -244,25 +242,27 @@ class Asker:
             work.close()
             return None
 
-    async def _come_back(self, pending: _Pending) -> None:
+    async def _come_back(self, pending: Pending) -> None:
         """Let a call wait for its next attempt."""
         await asyncio.sleep(self.teacher.retry.delay(pending.faults + pending.waits))
         self.tally.waiting -= 1
-        self._ready.append(pending)
+        self._calls.ready.append(pending)
         self._send()
 
-    async def _probe(self, error: TeacherError) -> None:
-        """Wait for a teacher that is away; nothing is sent meanwhile."""
+    async def _probe(self, member: Member, error: TeacherError) -> None:
+        """Wait for an endpoint that is away; nothing is sent there meanwhile."""
         probes = 0
-        while self._away:
-            if self._out_of_patience():
+        while member.away:
+            if not self._pool.others_work(member) and self._out_of_patience():
                 raise self._lost(error)
             probes += 1
             await asyncio.sleep(self.teacher.retry.delay(probes))
-            if await self.teacher.healthy():
+            if await member.endpoint.healthy():
                 with contextlib.suppress(TeacherAway):
-                    await self._verify()
-                    self._away = False
+                    await self._pool.verify(member)
+                    member.away = False
+        member.tally.away = None
+        member.faults_in_a_row = EJECT_AFTER - 1  # one more fault, and it is away again
         self._send()
 
     def _out_of_patience(self) -> bool:
@@ -275,17 +275,12 @@ class Asker:
             "look at the server and run the same command again; everything that was answered is kept",
         )
 
-    def _count_in_flight(self) -> None:
-        tally = self.tally
-        tally.in_flight = len(self._in_flight)
-        tally.most_in_flight = max(tally.most_in_flight, tally.in_flight)
 
-
-def _refusal(pending: _Pending, info: Info, error: TeacherRefused) -> list[dict[str, Any]]:
+def _refusal(pending: Pending, info: Info, error: TeacherRefused, url: str) -> list[dict[str, Any]]:
     """The lines of a refused call. Where there is no room for twice the budget, the first text is all there will be."""
     call = pending.call
     kept = {"status": "truncated", "text": call.first_text} if call.extended else {}
-    return [line | kept for line in failure_lines(call, info, f"{REFUSED}{error}", pending.requests)]
+    return [line | kept for line in failure_lines(call, info, f"{REFUSED}{error}", pending.requests, url)]
 
 
 def _worst(group: BaseExceptionGroup[Exception]) -> Exception:

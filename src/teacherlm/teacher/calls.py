@@ -36,9 +36,12 @@ class Sequel(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
-    """One question to a teacher, with the labels under which its answer is kept."""
+    """One question to a teacher, with the labels under which its answer is kept.
+
+    Nobody changes one; a frozen dataclass would take three times as long to make, and there are millions.
+    """
 
     sample_id: str
     dataset: str
@@ -48,7 +51,7 @@ class Call:
     prompt: Prompt
     parameters: Mapping[str, Any]
     stops: tuple[str, ...]
-    key: str
+    key: str = ""
     strategy: str = "explain"
     extended: bool = False
     """Asked again with twice the token budget, since the first answer was cut."""
@@ -60,6 +63,10 @@ class Call:
     """The key of each text that the answer gives; `key` is the first of them."""
     sequel: Sequel | None = field(default=None, compare=False)
     """What follows; None: every answer settles the call."""
+    asked_with: bytes = b""
+    """The canonical JSON of parameters and stop strings."""
+    beginning: str = ""
+    """What calls have in common whose prompts begin alike: they are sent next to each other."""
 
     @property
     def can_be_extended(self) -> bool:
@@ -73,19 +80,24 @@ class Call:
 
 
 def _with_keys(call: Call, info: Info) -> Call:
-    keys = tuple(
-        call_key(
-            kind=kind,
-            prompt=call.prompt,
-            parameters={**call.parameters, "stop": call.stops},
-            model=info.model,
-            revision=info.revision,
-            sample_id=call.sample_id,
-            repeat=call.repeat,
-        )
-        for kind in call.parts or (call.kind,)
+    """Set the keys of a new call."""
+    call.asked_with = canonical({**call.parameters, "stop": call.stops})
+    call.keys = tuple(
+        [
+            call_key(
+                kind=kind,
+                prompt=call.prompt,
+                parameters=call.asked_with,
+                model=info.model,
+                revision=info.revision,
+                sample_id=call.sample_id,
+                repeat=call.repeat,
+            )
+            for kind in call.parts or (call.kind,)
+        ]
     )
-    return replace(call, key=keys[0], keys=keys)
+    call.key = call.keys[0]
+    return call
 
 
 def make_call(
@@ -102,10 +114,26 @@ def make_call(
     strategy: str = "explain",
     parts: tuple[str, ...] = (),
     sequel: Sequel | None = None,
+    beginning: str = "",
 ) -> Call:
-    """A call with its keys."""
+    """A call with its keys.
+
+    Args:
+        beginning: see `Call.beginning`; empty: calls about the same sample begin alike.
+    """
     call = Call(
-        sample_id, dataset, split, kind, repeat, prompt, parameters, stops, "", strategy, parts=parts, sequel=sequel
+        sample_id,
+        dataset,
+        split,
+        kind,
+        repeat,
+        prompt,
+        parameters,
+        stops,
+        strategy=strategy,
+        parts=parts,
+        sequel=sequel,
+        beginning=beginning or sample_id,
     )
     return _with_keys(call, info)
 
@@ -118,14 +146,14 @@ def following_call(call: Call, line: Mapping[str, Any]) -> Call | None:
 
 
 def answer_lines(
-    call: Call, info: Info, completion: Completion, latency_s: float, attempts: int
+    call: Call, info: Info, completion: Completion, latency_s: float, attempts: int, endpoint: str | None = None
 ) -> list[dict[str, Any]]:
     """The ledger lines of an answer: one, or one for each of the call's parts.
 
     Raises:
         TeacherFault: an answer that should hold several texts holds something else.
     """
-    whole = answer_line(call, info, completion, latency_s, attempts)
+    whole = answer_line(call, info, completion, latency_s, attempts, endpoint)
     if not call.parts:
         return [whole]
     try:
@@ -133,7 +161,7 @@ def answer_lines(
         status = "ok"
     except ValueError as error:
         if not completion.is_cut:
-            raise TeacherFault(f"{error}: {whole['text'][:80]!r}") from None
+            raise TeacherFault(f"{error}: {whole['text'][:80]!r}", reason="answer not readable") from None
         texts, status = dict.fromkeys(call.parts, ""), "truncated"
     return [line | {"text": texts[line["kind"]], "status": status} for line in _shared(call, whole)]
 
@@ -165,7 +193,9 @@ def _shared(call: Call, whole: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def answer_line(call: Call, info: Info, completion: Completion, latency_s: float, attempts: int) -> dict[str, Any]:
+def answer_line(
+    call: Call, info: Info, completion: Completion, latency_s: float, attempts: int, endpoint: str | None = None
+) -> dict[str, Any]:
     """The ledger line of an answer that is one text.
 
     Servers report the token limit also where they missed a stop string inside a token, or met it in the last one: what
@@ -173,48 +203,35 @@ def answer_line(call: Call, info: Info, completion: Completion, latency_s: float
     """
     text = rationale_text(completion.text, call.stops)
     is_whole = not completion.is_cut or text != rationale_text(completion.text, ())
-    return _line(call, info, attempts) | {
-        "text": text,
-        "status": "ok" if is_whole else "truncated",
-        "finish_reason": completion.finish_reason,
-        "prompt_tokens": completion.prompt_tokens,
-        "generated_tokens": completion.generated_tokens,
-        "latency_ms": round(latency_s * 1000, 3),
-        "predicted_answer": call.sequel.predicted(text) if call.sequel and is_whole else None,
-    }
+    line = _line(call, info, attempts, endpoint)
+    line["text"] = text
+    line["status"] = "ok" if is_whole else "truncated"
+    line["finish_reason"] = completion.finish_reason
+    line["prompt_tokens"] = completion.prompt_tokens
+    line["generated_tokens"] = completion.generated_tokens
+    line["latency_ms"] = round(latency_s * 1000, 3)
+    if call.sequel and is_whole:
+        line["predicted_answer"] = call.sequel.predicted(text)
+    return line
 
 
-def failure_lines(call: Call, info: Info, failure: str, attempts: int) -> list[dict[str, Any]]:
+def failure_lines(
+    call: Call, info: Info, failure: str, attempts: int, endpoint: str | None = None
+) -> list[dict[str, Any]]:
     """The ledger lines of a call that was refused for good, or given up for this run."""
-    return _shared(call, _line(call, info, attempts) | {"status": "failed", "failure": failure})
+    return _shared(call, _line(call, info, attempts, endpoint) | {"status": "failed", "failure": failure})
 
 
 def human_line(*, sample_id: str, dataset: str, split: str, kind: str, text: str) -> dict[str, Any]:
     """The ledger line of a text that the source has: nobody was asked. Its key covers the text."""
-    labels = {"sample_id": sample_id, "dataset": dataset, "split": split, "kind": kind, "repeat": 0}
-    key = digest([kind, "human", text, sample_id, 0])
-    return {**_NO_ANSWER, **labels, "text": text, "call_key": key, "strategy": "human", "created_at": now()}
+    call = Call(sample_id, dataset, split, kind, 0, "", {}, (), strategy="human")
+    call.key = digest([kind, "human", text, sample_id, 0])
+    nobody = dict.fromkeys(("teacher_model", "teacher_revision", "parameters", "prompt_sha256"))
+    return _line(call, Info("", None), 0, None) | {"text": text} | nobody
 
 
-_NO_ANSWER: Mapping[str, Any] = {
-    "text": "",
-    "status": "ok",
-    "failure": None,
-    "finish_reason": None,
-    "prompt_tokens": None,
-    "generated_tokens": None,
-    "latency_ms": None,
-    "attempts": 0,
-    "teacher_model": None,
-    "teacher_revision": None,
-    "prompt_sha256": None,
-    "call_key": None,
-    "strategy": "explain",
-    "predicted_answer": None,
-}
-
-
-def _line(call: Call, info: Info, attempts: int) -> dict[str, Any]:
+def _line(call: Call, info: Info, attempts: int, endpoint: str | None) -> dict[str, Any]:
+    """A line without an answer; its columns in the record's order, for people who read lines."""
     prompt = call.prompt if isinstance(call.prompt, str) else canonical(call.prompt).decode()
     return {
         "sample_id": call.sample_id,
@@ -222,12 +239,21 @@ def _line(call: Call, info: Info, attempts: int) -> dict[str, Any]:
         "split": call.split,
         "kind": call.kind,
         "repeat": call.repeat,
-        **_NO_ANSWER,
+        "text": "",
+        "status": "ok",
+        "failure": None,
+        "finish_reason": None,
+        "prompt_tokens": None,
+        "generated_tokens": None,
+        "latency_ms": None,
         "attempts": attempts,
         "teacher_model": info.model,
         "teacher_revision": info.revision,
+        "endpoint": endpoint,
+        "parameters": call.asked_with.decode(),
         "prompt_sha256": text_digest(prompt),
         "call_key": call.key,
         "strategy": call.strategy,
+        "predicted_answer": None,
         "created_at": now(),
     }

@@ -57,16 +57,18 @@ class TeacherProfile:
     """One teacher."""
 
     url: str | None = None
-    """Root URL of a text-generation-inference server."""
+    """Root URL of a server that speaks text-generation-inference's protocol or OpenAI's."""
+    urls: tuple[str, ...] = ()
+    """In its place: the root URLs of several servers with the same model."""
     embedded: str | None = None
     """A model that teacherlm serves itself while it runs: `nano`, a local path, or a Hub id."""
     kinds: dict[str, str] | None = None
-    """In place of both: the teacher of each kind, by the names of other profiles."""
+    """In place of these: the teacher of each kind, by the names of other profiles."""
     prompts: str | None = None
     """Prompt profile that suits the teacher; a recipe's own comes first."""
     parameters: Parameters = Parameters()
     concurrency: int | None = None
-    """Requests in flight; left out: learnt from the server."""
+    """Requests in flight at each server; left out: learnt from its answers."""
     connect_s: float = 5.0
     read_s: float = 300.0
     patience_s: float = 120.0
@@ -77,6 +79,11 @@ class TeacherProfile:
     """In place of both: the price of an hour of your server; with `tokens_per_second`."""
     tokens_per_second: float | None = None
     """Tokens that your server generates, over all requests in flight."""
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Where it listens; nowhere yet where the model is embedded."""
+        return (self.url,) if self.url is not None else self.urls
 
     def cost(self, tokens_in: float, tokens_out: float) -> float | None:
         """What so many tokens cost, in the currency of the prices; None without prices."""
@@ -113,8 +120,10 @@ class TeacherProfile:
                     f"`{set_here[0]}` stands beside `kinds` | write it into the profiles that `kinds` names"
                 )
             return self
-        if (self.url is None) == (self.embedded is None):
-            raise ValueError("a teacher has either a `url` or an `embedded` model | write  url: http://HOST:PORT")
+        if (self.url is not None) + bool(self.urls) + (self.embedded is not None) != 1:
+            raise ValueError(
+                "a teacher has one of `url`, `urls` and an `embedded` model | write  url: http://HOST:PORT"
+            )
         if self.concurrency is not None and self.concurrency < 1:
             raise ValueError("`concurrency` must be 1 or more | leave it out to let the server's answers decide")
         return self

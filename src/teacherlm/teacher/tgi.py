@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from teacherlm.teacher.address import hidden
-from teacherlm.teacher.errors import TeacherBusy, TeacherError, TeacherFault, TeacherLost, TeacherRefused
+from teacherlm.teacher.errors import TeacherAbsent, TeacherBusy, TeacherError, TeacherFault, TeacherLost, TeacherRefused
 
 Prompt = str | list[dict[str, str]]
 """A text to continue, or the messages of a chat."""
@@ -46,6 +46,11 @@ class Info:
     max_concurrent_requests: int | None = None
     max_total_tokens: int | None = None
     max_input_tokens: int | None = None
+
+    @property
+    def named(self) -> str:
+        """Model and revision, for people."""
+        return f"{self.model} ({f'revision {self.revision}' if self.revision else 'no revision'})"
 
 
 def json_of(properties: Sequence[str]) -> dict[str, Any]:
@@ -132,7 +137,9 @@ def read_completion(prompt: Prompt, body: bytes, prompt_tokens: str | None, secr
         )
     except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError) as error:
         shown = hidden(body.decode(errors="replace"), secret)[:80]
-        raise TeacherFault(f"the answer cannot be read ({type(error).__name__}): {shown!r}") from None
+        raise TeacherFault(
+            f"the answer cannot be read ({type(error).__name__}): {shown!r}", reason="answer not readable"
+        ) from None
 
 
 def _text(value: Any) -> str:
@@ -161,7 +168,7 @@ def read_error(status: int, body: bytes, secret: str | None = None) -> TeacherEr
     """
     message = _message(body, secret)
     if status in (429, 503):
-        return TeacherBusy(f"{status} {message}".strip(), is_doubtful=status == 503)
+        return TeacherBusy(f"{status} {message}".strip(), is_doubtful=status == 503, reason=str(status))
     if status in (401, 403):
         return TeacherLost(
             f"the teacher does not let us in ({status} {message})".replace(" )", ")"),
@@ -173,7 +180,7 @@ def read_error(status: int, body: bytes, secret: str | None = None) -> TeacherEr
             "check the URL; it is the server's root, such as http://127.0.0.1:8080",
         )
     if status in (408, 424) or status >= 500 or status < 400:
-        return TeacherFault(f"{status} {message}".strip(), is_doubtful=status in (502, 504))
+        return TeacherFault(f"{status} {message}".strip(), is_doubtful=status in (502, 504), reason=str(status))
     return TeacherRefused(status, message)
 
 
@@ -204,7 +211,7 @@ def read_info(url: str, status: int, body: bytes, secret: str | None = None) -> 
     if status in (401, 403):
         raise read_error(status, body, secret)
     if status in NOT_READY:
-        raise TeacherLost(
+        raise TeacherAbsent(
             f"the teacher at {url} is not ready (GET /info: {status})",
             "wait until it has loaded its model and run again",
         )
