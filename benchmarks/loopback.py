@@ -1,12 +1,19 @@
 """A server on loopback that answers every /generate at once, as TGI would: the client's own cost is what remains.
 
-Run as `python benchmarks/loopback.py`; prints its URL, and serves until its standard input closes.
+Run as `python benchmarks/loopback.py`; prints its URL, and serves until its standard input closes. With `--remember`
+the answers differ from prompt to prompt, and the server counts how often it was asked each question: `GET /seen` tells.
+`GET /kill/PID/NUMBER` makes it kill a process when it has seen so many questions.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import signal
 import sys
+import time
+from hashlib import blake2b
 
 TEXT = (
     "Iron reacts with oxygen and water, and the oxide that forms takes more room than the metal. It flakes away, "
@@ -45,16 +52,54 @@ class Instant(asyncio.Protocol):
                 length = int(head[at + 15 :].split(b"\r\n", 1)[0])
             if len(self._data) < end + 4 + length:
                 return
-            self._data = self._data[end + 4 + length :]
-            if head.startswith(b"POST"):
-                self._transport.write(GENERATED)
-            else:
-                self._transport.write(DESCRIBED if head.startswith(b"GET /info") else HEALTHY)
+            body, self._data = self._data[end + 4 : end + 4 + length], self._data[end + 4 + length :]
+            self._transport.write(self.generated(body) if head.startswith(b"POST") else self.looked(head))
+
+    def generated(self, body: bytes) -> bytes:
+        return GENERATED
+
+    def looked(self, head: bytes) -> bytes:
+        return DESCRIBED if head.startswith(b"GET /info") else HEALTHY
+
+
+class Remembering(Instant):
+    """One connection of a server that remembers what it was asked."""
+
+    counts: dict[bytes, int] = {}
+    """By digest, how often each question was asked."""
+    questions = 0
+    first_at = 0.0
+    """When the first question after the last look came."""
+    victim: tuple[int, int] = (0, 0)
+    """The process to kill, and after how many questions."""
+
+    def generated(self, body: bytes) -> bytes:
+        cls = Remembering
+        digest = blake2b(body, digest_size=8).digest()
+        cls.counts[digest] = cls.counts.get(digest, 0) + 1
+        cls.questions += 1
+        cls.first_at = cls.first_at or time.time()
+        if cls.questions == cls.victim[1]:
+            os.kill(cls.victim[0], signal.SIGKILL)
+        return _response(ANSWER.replace(b"It flakes away", b"Of kind " + digest.hex().encode() + b" it flakes away"))
+
+    def looked(self, head: bytes) -> bytes:
+        cls = Remembering
+        path = head.split(b" ", 2)[1].decode()
+        if path == "/seen":
+            seen = {"questions": cls.questions, "different": len(cls.counts), "first_at": cls.first_at}
+            cls.first_at = 0.0
+            return _response(json.dumps(seen).encode())
+        if path.startswith("/kill/"):
+            pid, number = map(int, path.split("/")[2:])
+            cls.victim = (pid, number)
+        return super().looked(head)
 
 
 async def main() -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Instant, "127.0.0.1", 0, backlog=4096)
+    connection = Remembering if "--remember" in sys.argv[1:] else Instant
+    server = await loop.create_server(connection, "127.0.0.1", 0, backlog=4096)
     sys.stdout.write(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     await loop.run_in_executor(None, sys.stdin.read)

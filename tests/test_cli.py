@@ -31,7 +31,10 @@ from teacherlm.core.locks import held
 
 GOLDEN = Path(__file__).parent / "golden"
 
-COMMANDS = ["init", "plan", "build", "augment", "check", "publish", "run", "quickstart", "status", "sql", "serve"]
+COMMANDS = [
+    *("init", "plan", "build", "augment", "check", "publish", "run", "quickstart"),
+    *("status", "explain", "sql", "serve"),
+]
 
 ROWS = [
     {"q": "Which metal rusts when it meets water and air?", "a": "iron"},

@@ -239,7 +239,7 @@ def test_the_text_of_a_cut_answer_outlives_the_run_that_got_it(project: Path) ->
         opened.augment("tiny", teacher=server.url, limit=1, concurrency=1)
     with unkind_in_a_thread(lambda asked: TOO_LONG if asked.budget > BUDGET else says("Count on.")) as server:
         state = opened.augment("tiny", teacher=server.url, limit=1, concurrency=1)
-        assert [asked.budget for asked in server.seen] == [2 * BUDGET, BUDGET, BUDGET]
+        assert sorted(asked.budget for asked in server.seen) == [BUDGET, BUDGET, 2 * BUDGET]
     assert (state.tally.truncated, state.tally.answered, state.already) == (1, 2, 0)
     rows = opened.sql("SELECT status, text FROM rationales ORDER BY status DESC").fetchall()
     assert rows == [("truncated", "One has to count from"), ("ok", "Count on."), ("ok", "Count on.")]

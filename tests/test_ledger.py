@@ -27,7 +27,7 @@ from teacherlm.teacher.answered import EXHAUSTED, REFUSED, AnsweredCalls
 from teacherlm.teacher.calls import Call, answer_line, failure_lines, make_call
 from teacherlm.teacher.ledger import Ledger
 from teacherlm.teacher.segments import list_segments, read_lines, seal, sweep
-from teacherlm.teacher.tgi import Completion, Info
+from teacherlm.teacher.wire import Completion, Info
 
 TEACHER = Info("some/teacher", "5eed")
 

@@ -21,9 +21,9 @@ from teacherlm.teacher.asker import CROWD, Asker, _worst
 from teacherlm.teacher.calls import Call, answer_line, make_call
 from teacherlm.teacher.client import Retry, Teacher, Timeout
 from teacherlm.teacher.errors import TeacherLost
-from teacherlm.teacher.limit import CEILING, SHARE, START, Limit
+from teacherlm.teacher.limit import SHARE, START
 from teacherlm.teacher.tally import Tally
-from teacherlm.teacher.tgi import Completion, Info
+from teacherlm.teacher.wire import Completion, Info
 from unkind import (
     BUSY,
     BUSY_REPLIES,
@@ -304,34 +304,6 @@ def test_the_limit_is_learnt_from_the_server() -> None:
     )
     assert done.tally.answered == 60
     assert done.server.most_at_work == int(20 * SHARE)
-
-
-@given(st.lists(st.booleans(), max_size=300), st.none() | st.integers(1, 40), st.none() | st.integers(1, 600))
-def test_the_limit_keeps_its_bounds(news: list[bool], concurrency: int | None, server: int | None) -> None:
-    limit = Limit.learn(concurrency, server)
-    ceiling = concurrency or (max(1, int(server * SHARE)) if server else CEILING)
-    assert limit.places == (concurrency or min(START, ceiling))
-    for moment, is_good in enumerate(news):
-        before = limit.value
-        if is_good:
-            limit.answered(float(moment), float(moment), 1, 0)
-            assert limit.value >= before
-        else:
-            limit.refused(moment, moment)
-            assert limit.value < before or limit.places == 1
-        assert 1 <= limit.places <= ceiling
-    for _ in range(ceiling * ceiling + ceiling):
-        limit.answered(1e9, 1e9, 1, 0)
-    assert limit.places == ceiling
-
-
-def test_refusals_of_one_burst_cut_once() -> None:
-    limit = Limit.learn(100, None)
-    for _ in range(50):
-        limit.refused(sent_at=1.0, now=2.0)
-    assert limit.places == 70
-    limit.refused(sent_at=3.0, now=4.0)
-    assert limit.places == 49
 
 
 # --- answers that were cut -------------------------------------------------------------------------------------------

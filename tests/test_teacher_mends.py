@@ -21,7 +21,8 @@ from teacherlm.teacher.address import checked_token
 from teacherlm.teacher.asker import Asker
 from teacherlm.teacher.client import Retry, Teacher
 from teacherlm.teacher.errors import TeacherLost
-from teacherlm.teacher.tgi import read_completion, read_error
+from teacherlm.teacher.tgi import TGI
+from teacherlm.teacher.wire import read_error
 from test_teacher_asker import calls_of
 from unkind import DROP, INFO, TOO_LONG, Asked, Reply, Unkind, plain, says, unkind_in_a_thread
 
@@ -80,7 +81,7 @@ def test_a_server_that_repeats_the_key(status: int, body: bytes) -> None:
 def test_counts_that_are_none(count: str) -> None:
     number = count if count.lstrip("-").isascii() and count != "x" else '"x"'
     body = f'{{"generated_text": "a", "details": {{"generated_tokens": {number}}}}}'.encode()
-    completion = read_completion("Q", body, count)
+    completion = TGI().completion("Q", body, count)
     assert (completion.prompt_tokens, completion.generated_tokens) == (None, None)
 
 

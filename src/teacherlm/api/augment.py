@@ -14,13 +14,17 @@ from teacherlm.api.human import take_human
 from teacherlm.api.interrupts import Interrupts
 from teacherlm.api.orders import Order
 from teacherlm.api.pending import pending_calls
+from teacherlm.api.progress import Judged
+from teacherlm.api.progress_judge import Looks
+from teacherlm.api.runs import RunLog, recorded
 from teacherlm.api.samples import count_samples
 from teacherlm.api.workspace import Workspace
 from teacherlm.core.clock import now
 from teacherlm.core.errors import TeacherlmError
-from teacherlm.core.files import write_json
+from teacherlm.quality.rules import Rule
 from teacherlm.teacher.answered import AnsweredCalls
 from teacherlm.teacher.asker import Asker
+from teacherlm.teacher.budget import Budget, Share
 from teacherlm.teacher.calls import Call
 from teacherlm.teacher.client import Teacher, Timeout
 from teacherlm.teacher.errors import TeacherLost
@@ -34,6 +38,8 @@ class Augmented:
 
     dataset: str
     teacher: str
+    run: str | None = None
+    """The name of its record (docs/workspace.md)."""
     model: str | None = None
     """As the server reports it; of several teachers, all of them."""
     revision: str | None = None
@@ -45,12 +51,22 @@ class Augmented:
     """Of them, those that this run took from the source."""
     taken_up_again: int = 0
     """Of those that were settled, the ones that another teacher's or prompt's answers had replaced since."""
+    wanted: dict[str, int] = field(default_factory=dict)
+    """As `planned`, by kind."""
+    there: dict[str, int] = field(default_factory=dict)
+    """As `already` and `taken` together, by kind."""
     tallies: list[Tally] = field(default_factory=lambda: [Tally()])
     """One for each teacher."""
+    judged: Mapping[str, Judged] = field(default_factory=dict)
+    """By kind, what became of the answers that were judged while the run went on."""
+    not_judged: str | None = None
+    """Why they are not, where they should be."""
+    cost: float | None = None
+    """Of the answers so far, in the currency of the teachers' prices; None where one has none."""
     started_at: str = field(default_factory=now)
     seconds: float = 0.0
     stopped_by: str | None = None
-    """Why the run ended early: `interrupt`."""
+    """Why the run ended early: `interrupt`, or the limit that was reached: `max_calls`, `max_tokens`, `budget`."""
 
     @property
     def tally(self) -> Tally:
@@ -61,8 +77,25 @@ class Augmented:
     def done(self) -> int:
         return self.already + self.taken + self.tally.settled
 
+    def want(self, kind: str, texts: int) -> None:
+        """Count texts that are wanted."""
+        self.planned += texts
+        self.wanted[kind] = self.wanted.get(kind, 0) + texts
+
+    def know(self, kind: str, texts: int) -> None:
+        """Count texts that earlier runs had settled."""
+        self.already += texts
+        self.there[kind] = self.there.get(kind, 0) + texts
+
+    def take(self, kind: str, texts: int) -> None:
+        """Count texts that come from the source."""
+        self.taken += texts
+        self.there[kind] = self.there.get(kind, 0) + texts
+
     def to_row(self) -> dict[str, Any]:
-        row = {name: value for name, value in asdict(self).items() if name != "tallies"}
+        """Without what is only of interest while it lasts; see `Progress` for that."""
+        fleeting = ("tallies", "wanted", "there", "judged", "not_judged")
+        row = {name: value for name, value in asdict(self).items() if name not in fleeting}
         return row | self.tally.to_row()
 
 
@@ -74,6 +107,10 @@ def augment(
     *,
     concurrency: int | None = None,
     watch: Callable[[Augmented], None] | None = None,
+    budget: Budget | None = None,
+    files: Mapping[str, Sequence[Path]] | None = None,
+    probe: int | None = None,
+    rules: Callable[[], tuple[Sequence[Rule], str]] | None = None,
 ) -> Augmented:
     """Ask the teachers all that the orders, which are of one dataset, want and the ledger does not hold.
 
@@ -82,42 +119,57 @@ def augment(
         urls: where each order's teacher listens, by its name.
         concurrency: requests in flight, for each teacher.
         watch: called a few times a second with the state of the run.
+        budget: what the run may spend; what is in flight when a limit is reached is finished and kept.
+        files: sample files by split; None: those of the dataset.
+        probe: samples that a plan draws to make a forecast; for the run's record.
+        rules: gives rules and metrics, by which some answers are judged while they come; None: none are.
 
     Raises:
+        Mistake: money is limited, and a teacher has no prices.
         TeacherLost: a teacher is not there or went away for good; the others were asked to the end.
         MachineFailed: another run writes this dataset; the disk is full; the ledger is damaged.
     """
     name = orders[0].bound.name
     state = Augmented(dataset=name, teacher=teacher)
+    budget = budget if budget is not None else Budget()
+    shares = [budget.share(order.teacher.name, order.teacher.profile) for order in orders]
     interrupts = Interrupts()
     with workspace.locked(name):
         started = time.monotonic()
-        files = workspace.sample_files(name)
-        state.planned = sum(
-            count_samples(files, order.limit) * order.texts_of(kind) for order in orders for kind in order.kinds
-        )
-        try:
-            interrupts.run(lambda: _ask(orders, workspace, urls, concurrency, files, state, watch, interrupts))
-        finally:
-            state.seconds = round(time.monotonic() - started, 3)
-            with contextlib.suppress(Exception):  # the run record must not hide what went wrong
-                write_json(workspace.run_record(name), state.to_row())
+        files = workspace.sample_files(name) if files is None else files
+        for order in orders:
+            for kind in order.kinds:
+                state.want(kind, count_samples(files, order.limit) * order.texts_of(kind))
+        looks = None if rules is None else Looks([path for paths in files.values() for path in paths], rules, state)
+        with recorded(workspace, state, orders, urls, budget, probe) as log:
+            try:
+                interrupts.run(
+                    lambda: _ask(
+                        orders, shares, workspace, urls, concurrency, files, state, watch, looks, interrupts, log
+                    )
+                )
+            finally:
+                state.seconds = round(time.monotonic() - started, 3)
     return state
 
 
 async def _ask(
     orders: Sequence[Order],
+    shares: Sequence[Share],
     workspace: Workspace,
     urls: Mapping[str, Sequence[str]],
     concurrency: int | None,
     files: Mapping[str, Sequence[Path]],
     state: Augmented,
     watch: Callable[[Augmented], None] | None,
+    looks: Looks | None,
     interrupts: Interrupts,
+    log: RunLog,
 ) -> None:
     async with contextlib.AsyncExitStack() as stack:
         teachers = [await stack.enter_async_context(_teacher(order, urls)) for order in orders]
         infos = [await teacher.info() for teacher in teachers]
+        log.know(infos)
         for order, info in zip(orders, infos, strict=True):
             order.check_limits(info)
         state.model = ", ".join(dict.fromkeys(info.model for info in infos))
@@ -126,25 +178,35 @@ async def _ask(
         answered = AnsweredCalls.read(ledger.folder)
         for order in orders:
             taken, there, again = take_human(order, files, answered, ledger)
-            state.taken, state.already = state.taken + taken, state.already + there
             state.taken_up_again += again
             if order.human is not None:  # one text, however many are wanted of a teacher
-                state.planned -= (taken + there) * (order.texts_of(order.human) - 1)
+                state.take(order.human, taken)
+                state.know(order.human, there)
+                state.want(order.human, -(taken + there) * (order.texts_of(order.human) - 1))
+        append = ledger.append if looks is None else looks.noting(ledger.append)
         askers = [
-            Asker(teacher, ledger.append, concurrency or order.teacher.profile.concurrency)
-            for order, teacher in zip(orders, teachers, strict=True)
+            Asker(
+                teacher,
+                share.recording(append),
+                concurrency or order.teacher.profile.concurrency,
+                allowance=share,
+            )
+            for order, teacher, share in zip(orders, teachers, shares, strict=True)
         ]
         state.tallies = [asker.tally for asker in askers]
         plans = [
             pending_calls(order, files, info, answered, state, ledger.append)
             for order, info in zip(orders, infos, strict=True)
         ]
+        if looks is not None:
+            stack.enter_context(looks.looking())
         with interrupts.listening(_interrupt(askers, state)):
-            watcher = asyncio.create_task(_watching(state, watch))
+            watcher = asyncio.create_task(_watching(state, watch, shares[0].budget, log))
             try:
                 await _ask_all(askers, plans)
             finally:
                 watcher.cancel()
+                state.stopped_by = state.stopped_by or shares[0].budget.stopped_by
                 if watch is not None:
                     watch(state)
 
@@ -152,7 +214,7 @@ async def _ask(
 def _teacher(order: Order, urls: Mapping[str, Sequence[str]]) -> Teacher:
     profile = order.teacher.profile
     timeout = Timeout(connect_s=profile.connect_s, read_s=profile.read_s, patience_s=profile.patience_s)
-    return Teacher(urls[order.teacher.name], timeout=timeout)
+    return Teacher(urls[order.teacher.name], timeout=timeout, model=profile.model)
 
 
 async def _ask_all(askers: Sequence[Asker], plans: Sequence[Iterator[Call]]) -> None:
@@ -172,11 +234,14 @@ async def _ask_all(askers: Sequence[Asker], plans: Sequence[Iterator[Call]]) -> 
         raise max(errors, key=lambda error: error.exit_code if isinstance(error, TeacherlmError) else 5)
 
 
-async def _watching(state: Augmented, watch: Callable[[Augmented], None] | None) -> None:
+async def _watching(state: Augmented, watch: Callable[[Augmented], None] | None, budget: Budget, log: RunLog) -> None:
     started = time.monotonic()
-    while watch is not None:
+    while True:
         state.seconds = time.monotonic() - started
-        watch(state)
+        state.stopped_by = state.stopped_by or budget.stopped_by
+        log.tick()
+        if watch is not None:
+            watch(state)
         await asyncio.sleep(0.2)
 
 
@@ -185,7 +250,7 @@ def _interrupt(askers: Sequence[Asker], state: Augmented) -> Callable[[], None]:
     task = asyncio.current_task()
 
     def interrupt() -> None:
-        if state.stopped_by is None:
+        if state.stopped_by != "interrupt":
             state.stopped_by = "interrupt"
             for asker in askers:
                 asker.stop()

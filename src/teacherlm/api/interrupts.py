@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
+from teacherlm.core.loop import run
+
 
 class Interrupts:
     """What interrupts a run: signals, or `press` from another thread."""
@@ -52,14 +54,14 @@ class Interrupts:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            asyncio.run(main())
+            run(main)
             return
         failures: list[BaseException] = []
         ended = threading.Event()
 
         def elsewhere() -> None:
             try:
-                asyncio.run(main())
+                run(main)
             except BaseException as error:
                 failures.append(error)
             finally:

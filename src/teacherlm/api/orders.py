@@ -12,7 +12,7 @@ from teacherlm.builders.prompts import BoundPrompts
 from teacherlm.core.errors import Mistake
 from teacherlm.core.keys import digest
 from teacherlm.teacher.calls import Call, Sequel, make_call
-from teacherlm.teacher.tgi import Info, json_of
+from teacherlm.teacher.wire import Info, json_of
 
 Strategy = Literal["explain", "star"]
 STRATEGIES: tuple[Strategy, ...] = ("explain", "star")
@@ -74,12 +74,14 @@ class Order:
         strategy: str = "explain",
         sequel: Sequel | None = None,
         parts: tuple[str, ...] = (),
+        beginning: str = "",
     ) -> Call:
         """One call about a sample.
 
         Args:
             template: what the profile asks with; None: the kind's own.
             parts: kinds to ask for in one request.
+            beginning: see `Call.beginning`; empty: the sample's own.
         """
         parameters = dict(self.parameters)
         if parts:
@@ -100,6 +102,7 @@ class Order:
             strategy=strategy,
             sequel=sequel,
             parts=parts,
+            beginning=beginning,
         )
 
 

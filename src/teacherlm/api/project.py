@@ -6,17 +6,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 from teacherlm.api import augment as augmenting
 from teacherlm.api import check as checking
+from teacherlm.api import cost as costing
+from teacherlm.api import explain as explaining
 from teacherlm.api import plan as planning
 from teacherlm.api import publish as publishing
 from teacherlm.api import status as looking
 from teacherlm.api.catalog import Catalog, ChosenTeacher, choose_teacher, read_catalog
+from teacherlm.api.cost import BY
 from teacherlm.api.listening import listening
+from teacherlm.api.options import AugmentOptions, PlanOptions
 from teacherlm.api.orders import make_orders
-from teacherlm.api.workspace import Workspace, open_session
+from teacherlm.api.progress_judge import project_rules
+from teacherlm.api.workspace import Workspace, open_session, query_session
 from teacherlm.builders import build as building
 from teacherlm.builders.mapping import BoundRecipe, run_examples
 from teacherlm.builders.prompts import BoundPrompts
@@ -24,6 +29,7 @@ from teacherlm.builders.read import read_prompts, read_recipe
 from teacherlm.builders.sources import open_source
 from teacherlm.core.errors import Mistake, Mistakes
 from teacherlm.project.find import ProjectFiles, find_project, workspace_path
+from teacherlm.teacher.budget import Budget
 
 if TYPE_CHECKING:
     import duckdb
@@ -101,31 +107,12 @@ class Project:
         """The prompts of a dataset: the recipe's own, else the teacher's, else the paper's."""
         return read_prompts(self.files, bound.recipe.prompts or (chosen.profile.prompts if chosen else None) or PAPER)
 
-    def plan(
-        self,
-        name: str,
-        *,
-        teacher: str | None = None,
-        kinds: Sequence[str] | None = None,
-        shown: int = 1,
-        tokenizer: str | None = None,
-        context: int | None = None,
-    ) -> planning.Plan:
-        """What a build and an augmentation would do and cost; a teacher is asked for its limits and token counts alone.
+    def plan(self, name: str, **asked: Unpack[PlanOptions]) -> planning.Plan:
+        """What a build and an augmentation would do and cost; with `probe` from answers, which stay in the ledger.
 
-        Args: see `api.plan.plan`.
+        Without it a teacher is asked for its limits and token counts alone. Args: see `api.options.PlanOptions`.
         """
-        bound = self.recipe(name)
-        return planning.plan(
-            self.workspace,
-            bound,
-            lambda chosen: self.prompts(bound, chosen),
-            self.teacher(teacher) if teacher else None,
-            kinds=kinds,
-            shown=shown,
-            tokenizer=tokenizer,
-            context=context,
-        )
+        return planning.plan_dataset(self, name, **asked)
 
     def build(
         self,
@@ -164,7 +151,11 @@ class Project:
         repeats: int = 1,
         strategy: str | None = None,
         concurrency: int | None = None,
+        max_calls: int | None = None,
+        max_tokens: int | None = None,
+        budget: float | Budget | None = None,
         watch: Callable[[augmenting.Augmented], None] | None = None,
+        estimate: bool = False,
         tell: Callable[[str], None] = _silent,
     ) -> augmenting.Augmented:
         """Ask a teacher, or one for each kind, what the ledger does not hold yet.
@@ -177,7 +168,10 @@ class Project:
                 need a teacher that samples.
             strategy: `explain` or `star`; None: the recipe's.
             concurrency: requests in flight; None: learnt from the teacher.
+            max_calls, max_tokens, budget: requests, tokens and money that this run may take; then it stops, and
+                `stopped_by` says so. A `Budget` is shared by several runs.
             watch: called a few times a second with the state of the run.
+            estimate: judge some of the answers while they come: `judged` of the state tells how many would be accepted.
         """
         bound = self.recipe(name)
         chosen = self.teacher(teacher)
@@ -192,9 +186,21 @@ class Project:
             repeats=repeats,
             strategy=strategy,
         )
+        spending = Budget.of(max_calls, max_tokens, budget)
+        for order in orders:
+            spending.share(order.teacher.name, order.teacher.profile)
         self.workspace.sample_files(name)
         with listening([order.teacher for order in orders], tell) as urls:
-            return augmenting.augment(orders, self.workspace, chosen.name, urls, concurrency=concurrency, watch=watch)
+            return augmenting.augment(
+                orders,
+                self.workspace,
+                chosen.name,
+                urls,
+                concurrency=concurrency,
+                watch=watch,
+                budget=spending,
+                rules=project_rules(self.files, self.catalog) if estimate else None,
+            )
 
     def check(self, name: str, *, only_if_stale: bool = False) -> Report:
         """Let the rules judge every rationale; write verdicts, the augmented table and the report.
@@ -211,34 +217,18 @@ class Project:
         self,
         name: str,
         *,
-        teacher: str | None = None,
         source: str | Path | None = None,
         split: str | None = None,
-        kinds: Sequence[str] | None = None,
-        limit: int | None = None,
-        repeats: int = 1,
-        strategy: str | None = None,
-        concurrency: int | None = None,
         to: str | Path | None = None,
-        watch: Callable[[augmenting.Augmented], None] | None = None,
         tell: Callable[[str], None] = _silent,
+        **asked: Unpack[AugmentOptions],
     ) -> Run:
         """Build, augment, check and, with `to`, publish: only what is stale or missing. See each for the arguments.
 
-        An interruption ends the run after `augment`: the steps not reached are None.
+        An interruption, or a limit that is reached, ends the run after `augment`: the steps not reached are None.
         """
         built = self.build(name, source=source, split=split, tell=tell)
-        augmented = self.augment(
-            name,
-            teacher=teacher,
-            kinds=kinds,
-            limit=limit,
-            repeats=repeats,
-            strategy=strategy,
-            concurrency=concurrency,
-            watch=watch,
-            tell=tell,
-        )
+        augmented = self.augment(name, tell=tell, **asked)
         if augmented.stopped_by:
             return Run(built, augmented, None, None)
         report = self.check(name, only_if_stale=True)
@@ -252,20 +242,31 @@ class Project:
         """One row for each of the datasets `names`; None: for all that are declared or in the workspace."""
         return looking.status(self, names)
 
+    def explain(
+        self,
+        sample_id: str,
+        *,
+        kind: str | None = None,
+        teacher: str | None = None,
+        tell: Callable[[str], None] = _silent,
+    ) -> explaining.Explained:
+        """Everything that is known of one row, and what has changed since it was asked; see `api.explain.explain`."""
+        return explaining.explain(self, sample_id, kind=kind, teacher=teacher, tell=tell)
+
+    def cost(self, names: Sequence[str] | None = None, *, by: Sequence[str] = BY) -> list[dict[str, Any]]:
+        """What the answers in the ledger took, a row for each group of `dataset`, `kind`, `teacher` and `run`.
+
+        Args: see `api.cost.cost`.
+        """
+        return costing.cost(self.workspace, names, by=by)
+
     def sql(self, query: str) -> duckdb.DuckDBPyRelation:
         """A query over the workspace's views `samples`, `rationales`, `verdicts`, `findings` and `augmented`.
 
         Returns:
             A DuckDB relation: `.pl()` gives a polars frame, `.df()` pandas, `.to_arrow_table()` Arrow.
         """
-        import duckdb
-
-        session = open_session(self.workspace)
-        statements = session.extract_statements(query)
-        kinds = duckdb.StatementType
-        if not statements or statements[-1].type not in (kinds.SELECT, kinds.EXPLAIN, kinds.PRAGMA, kinds.CALL):
-            raise Mistake("the statement returns no rows", "write a SELECT", "sql")
-        return session.sql(query)
+        return query_session(open_session(self.workspace), query)
 
 
 def open(path: str | Path = ".", *, workspace: str | Path | None = None) -> Project:

@@ -31,7 +31,19 @@ def sample_batches(
 
 
 def count_samples(files: Mapping[str, Sequence[Path]], limit: int | None) -> int:
+    rows = sum(count for _, count in first_rows(files, None))
+    return min(rows, limit) if limit is not None else rows
+
+
+def first_rows(files: Mapping[str, Sequence[Path]], limit: int | None) -> Iterator[tuple[Path, int]]:
+    """The files that hold the first `limit` samples, and how many of each file's rows are among them."""
     import pyarrow.parquet
 
-    rows: int = sum(pyarrow.parquet.read_metadata(path).num_rows for paths in files.values() for path in paths)
-    return min(rows, limit) if limit is not None else rows
+    left = limit
+    for path in (path for paths in files.values() for path in paths):
+        rows: int = pyarrow.parquet.read_metadata(path).num_rows
+        if left is not None:
+            rows = min(rows, left)
+            left -= rows
+        if rows:
+            yield path, rows

@@ -15,7 +15,7 @@ from teacherlm.api.orders import DRAWN, Order
 from teacherlm.teacher.answered import AnsweredCalls
 from teacherlm.teacher.calls import Call
 from teacherlm.teacher.resume import unsettled
-from teacherlm.teacher.tgi import Info
+from teacherlm.teacher.wire import Info
 from teacherlm.text.extract import extract, is_gold
 
 DRAW, HINTED = "star", "star_hinted"
@@ -30,6 +30,8 @@ class Star:
     sample: Mapping[str, Any]
     info: Info
     answered: AnsweredCalls
+    beginning: str = ""
+    """Of its calls; see `Call.beginning`."""
 
     @property
     def answer(self) -> str:
@@ -37,11 +39,23 @@ class Star:
         return answer
 
     def draw(self, repeat: int = 0) -> Call:
-        return self.order.call(self.sample, self.info, DRAWN, repeat, template=DRAW, strategy=DRAW, sequel=self)
+        return self._call(repeat, DRAW)
 
     def hinted(self, repeat: int | None = None) -> Call:
         last = self.order.repeats - 1 if repeat is None else repeat
-        return self.order.call(self.sample, self.info, DRAWN, last, template=HINTED, strategy=HINTED, sequel=self)
+        return self._call(last, HINTED)
+
+    def _call(self, repeat: int, strategy: str) -> Call:
+        return self.order.call(
+            self.sample,
+            self.info,
+            DRAWN,
+            repeat,
+            template=strategy,
+            strategy=strategy,
+            sequel=self,
+            beginning=self.beginning,
+        )
 
     def predicted(self, text: str) -> str | None:
         found = extract(text, self.sample["choices"], self.answer)

@@ -13,7 +13,7 @@ from teacherlm.core.errors import MissingExtra, Mistake, RemoteFailed
 from teacherlm.teacher.client import Teacher, Timeout
 from teacherlm.teacher.errors import TeacherLost
 from teacherlm.teacher.profile import TeacherProfile
-from teacherlm.teacher.tgi import Info, Prompt
+from teacherlm.teacher.wire import Info, Prompt
 
 PER_TOKEN = 4
 """Characters of a token in English text, roughly; for want of a tokenizer."""
@@ -33,7 +33,7 @@ class Counted:
 
 
 def count_tokens(prompts: Sequence[Prompt], profile: TeacherProfile | None, tokenizer: str | None) -> Counted:
-    """Count the tokens of prompts; a teacher is asked for `/info` and `/tokenize` alone.
+    """Count the tokens of prompts; a teacher is asked who it is and for its tokens alone.
 
     Args:
         profile: the teacher, if one was named.
@@ -73,7 +73,8 @@ def _texts(prompt: Prompt) -> list[str]:
 
 async def _asked(profile: TeacherProfile, prompts: Sequence[Prompt]) -> tuple[Info, list[int] | None]:
     seats = asyncio.Semaphore(AT_ONCE)
-    async with Teacher(profile.endpoints, timeout=Timeout(connect_s=profile.connect_s)) as teacher:
+    timeout = Timeout(connect_s=profile.connect_s)
+    async with Teacher(profile.endpoints, timeout=timeout, model=profile.model) as teacher:
         info = await teacher.info()
 
         async def one(prompt: Prompt) -> int | None:

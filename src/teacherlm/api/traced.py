@@ -14,6 +14,7 @@ from teacherlm.builders.read import read_prompts
 from teacherlm.core.bundle import bundled
 from teacherlm.core.keys import canonical, text_digest
 from teacherlm.project.find import ProjectFiles
+from teacherlm.teacher.wire import Prompt
 
 TRIED = 300
 """Texts of each kind and strategy that are traced back: prompts change by the file and questions by the recipe."""
@@ -37,11 +38,28 @@ def traced(files: ProjectFiles, workspace: Workspace, bound: BoundRecipe) -> tup
     lost: list[str] = []
     rows = open_session(workspace, [bound.name], judged=False).sql(LAST_ANSWERS).to_arrow_table().to_pylist()
     for row in rows:
-        makers = [name for name, prompts in profiles.items() if row["prompt_sha256"] in _digests(prompts, row, bound)]
+        makers = [name for name, prompts in profiles.items() if _prompt_of(prompts, row, bound) is not None]
         used |= {name: profiles[name].located.path for name in makers[:1]}
         if not makers:
             lost.append(row["sample_id"])
     return used, sorted(set(lost))
+
+
+def maker_of(files: ProjectFiles, bound: BoundRecipe, row: Mapping[str, Any]) -> tuple[str, Prompt] | None:
+    """The prompt profile that gives a text's prompt, as it is declared now, and the prompt; None where there is none.
+
+    Args:
+        row: kind, strategy and `prompt_sha256` of the text, and the sample's columns.
+    """
+    for prompts in _profiles(files, bound):
+        if (prompt := _prompt_of(prompts, row, bound)) is not None:
+            return prompts.profile.name, prompt
+    return None
+
+
+def prompt_digest(prompt: Prompt) -> str:
+    """What the ledger keeps of a prompt."""
+    return text_digest(prompt if isinstance(prompt, str) else canonical(prompt).decode())
 
 
 def _profiles(files: ProjectFiles, bound: BoundRecipe) -> Iterator[BoundPrompts]:
@@ -53,20 +71,22 @@ def _profiles(files: ProjectFiles, bound: BoundRecipe) -> Iterator[BoundPrompts]
         yield read_prompts(files, name)
 
 
-def _digests(prompts: BoundPrompts, row: Mapping[str, Any], bound: BoundRecipe) -> Iterator[str]:
-    """Of every prompt that the profile may have given for one text."""
+def _prompt_of(prompts: BoundPrompts, row: Mapping[str, Any], bound: BoundRecipe) -> Prompt | None:
+    """The prompt of one text, if the profile gives it."""
+    rendered = _prompts(prompts, row, bound)
+    return next((prompt for prompt in rendered if prompt_digest(prompt) == row["prompt_sha256"]), None)
+
+
+def _prompts(prompts: BoundPrompts, row: Mapping[str, Any], bound: BoundRecipe) -> Iterator[Prompt]:
+    """Every prompt that the profile may have given for one text."""
     name = row["strategy"] if row["strategy"].startswith("star") else row["kind"]
     if name not in prompts.profile.templates:
         return
     if prompts.profile.one_call is None or name != row["kind"]:
-        yield _digest(prompts.render(name, row))
+        yield prompts.render(name, row)
         return
     kinds = tuple(bound.recipe.kinds)
     for count in range(len(kinds), 0, -1):
         for asked in combinations(kinds, count):
             if row["kind"] in asked:
-                yield _digest(prompts.render("one_call", row, asked))
-
-
-def _digest(prompt: str | list[dict[str, str]]) -> str:
-    return text_digest(prompt if isinstance(prompt, str) else canonical(prompt).decode())
+                yield prompts.render("one_call", row, asked)

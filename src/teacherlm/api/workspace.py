@@ -141,6 +141,21 @@ def open_session(
     return connection
 
 
+def query_session(session: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelation:
+    """A query over the views of a session.
+
+    Raises:
+        Mistake: it returns no rows.
+    """
+    import duckdb
+
+    statements = session.extract_statements(query)
+    kinds = duckdb.StatementType
+    if not statements or statements[-1].type not in (kinds.SELECT, kinds.EXPLAIN, kinds.PRAGMA, kinds.CALL):
+        raise Mistake("the statement returns no rows", "write a SELECT", "sql")
+    return session.sql(query)
+
+
 def _view(connection: duckdb.DuckDBPyConnection, name: str, files: Sequence[Path]) -> None:
     contract = record(VIEWS[name])
     query = f"SELECT {contract.cast_list()} FROM {_parquet(files)}" if files else contract.empty_select()

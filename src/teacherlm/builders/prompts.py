@@ -10,16 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
+from teacherlm.builders.wording import KNOWN, Template, Words
 from teacherlm.core.errors import Mistake, Mistakes, Problem
 from teacherlm.project.bind import SPEC_CONFIG
-from teacherlm.text.render import gold, hinted_text, question_text, sample_text
 
 if TYPE_CHECKING:
-    import jinja2
-
     from teacherlm.project.located import Loc, Located
-
-KNOWN = "sample_text, question_text, hinted_text, gold, question, choices, answer, task, subject"
 
 
 @dataclass(frozen=True, kw_only=True, config=SPEC_CONFIG)
@@ -71,21 +67,23 @@ class BoundPrompts:
     located: Located
 
     @cached_property
-    def _templates(self) -> dict[str, jinja2.Template]:
+    def _templates(self) -> dict[str, Template]:
         import jinja2
 
-        environment = jinja2.Environment(
-            undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=False
-        )
         compiled, problems = {}, []
         for name, template in self.profile.templates.items():
             try:
-                compiled[name] = environment.from_string(template)
+                compiled[name] = Template(template)
             except jinja2.TemplateSyntaxError as error:
                 problems.append(Problem(self._where(name), f"is no Jinja template: {error.message}", "mend it"))
         if problems:
             raise Mistakes(problems)
         return compiled
+
+    @cached_property
+    def _last(self) -> list[Words]:
+        """The words of the last sample, whose kinds follow each other."""
+        return []
 
     def check(self) -> None:
         """Render every template once.
@@ -105,7 +103,7 @@ class BoundPrompts:
                 case = " on a question without choices"
                 self._render(name, example | {"choices": [], "subject": None}, kinds)
             except Exception as error:  # templates compute: whatever they raise is their mistake
-                known = f"kinds, asked, {KNOWN}" if name == "one_call" else KNOWN
+                known = ", ".join(("kinds", "asked", *KNOWN) if name == "one_call" else KNOWN)
                 problems.append(Problem(self._where(name), f"the template fails{case}: {error}", f"it may use {known}"))
                 continue
             if name == "star" and shows_answer:
@@ -150,23 +148,16 @@ class BoundPrompts:
         return [*system, {"role": "user", "content": text.strip()}]
 
     def _render(self, name: str, sample: Mapping[str, Any], kinds: Sequence[str]) -> str:
-        question, choices, answer = sample["question"], sample["choices"], sample["answer"]
-        more: dict[str, Any] = {}
+        words = self._words(sample)
         if name == "one_call":
             asked = {kind: self._render(kind, sample, ()).strip() for kind in kinds}
-            more = {"kinds": list(kinds), "asked": asked}
-        return self._templates[name].render(
-            sample_text=sample_text(question, choices, answer),
-            question_text=question_text(question, choices),
-            hinted_text=hinted_text(question, choices, answer),
-            gold=gold(choices, answer),
-            question=question,
-            choices=choices,
-            answer=answer,
-            task=sample.get("task"),
-            subject=sample.get("subject"),
-            **more,
-        )
+            return self._templates[name].render(words, kinds=list(kinds), asked=asked)
+        return self._templates[name].render(words)
+
+    def _words(self, sample: Mapping[str, Any]) -> Words:
+        if not self._last or self._last[0].sample is not sample:
+            self._last[:] = [Words(sample)]
+        return self._last[0]
 
     def _where(self, name: str) -> str:
         loc: Loc = ("kinds", name) if name in self.profile.kinds else (name,)

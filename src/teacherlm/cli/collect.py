@@ -177,6 +177,17 @@ def status(opened: Project, names: Sequence[str], outcome: Outcome) -> list[dict
     return rows
 
 
+def cost(opened: Project, names: Sequence[str], by: Sequence[str]) -> list[dict[str, Any]]:
+    """What answers took; with no names in the whole workspace, without those of collections."""
+    if not names:
+        return opened.cost(by=by)
+    rows = opened.cost(alone, by=by) if (alone := [name for name in names if name not in opened.collections]) else []
+    for name in names:
+        if name in opened.collections:
+            rows += [{"collection": name, **row} for row in opened.collection(name).project.cost(by=by)]
+    return rows
+
+
 def _code(error: TeacherlmError) -> int:
     """A dataset that cannot be had is 3, whatever the reason; a machine that fails is 4."""
     return error.exit_code if error.exit_code == 4 else 3

@@ -8,15 +8,19 @@ from typing import Annotated
 import typer
 
 from teacherlm.api.collections import OpenCollection
+from teacherlm.api.options import PlanOptions
 from teacherlm.api.setup import init as lay_out
-from teacherlm.cli import collect, options, show, show_collections
-from teacherlm.cli.output import INTERRUPTED, Format, Outcome
+from teacherlm.cli import collect, options, scale, show, show_collections
+from teacherlm.cli.output import Format, Outcome
+from teacherlm.cli.scale import Engine
 from teacherlm.cli.steps import (
     augment_dataset,
     build_dataset,
     check_dataset,
     counts_of,
+    plan_dataset,
 )
+from teacherlm.core.errors import Mistake
 
 app = typer.Typer()
 
@@ -39,6 +43,11 @@ def plan(
     names: options.Names,
     teacher: options.TeacherOption = None,
     kinds: options.KindsOption = None,
+    limit: options.LimitOption = None,
+    repeats: options.RepeatsOption = 1,
+    strategy: options.StrategyOption = None,
+    probe: options.ProbeOption = None,
+    concurrency: options.ConcurrencyOption = "auto",
     shown: Annotated[int, typer.Option(help="Samples whose prompts are shown whole.")] = 1,
     tokenizer: Annotated[
         str | None,
@@ -51,23 +60,31 @@ def plan(
     project: options.ProjectOption = None,
     format: options.FormatOption = Format.table,
 ) -> None:
-    """Run a recipe's example rows; show samples, prompts, tokens, calls and cost; nobody is asked to write."""
+    """Run a recipe's example rows; show samples, prompts, tokens, calls and cost. Nobody writes, but for --probe."""
+    if probe is not None and scale.Place(project, workspace).is_scaled:
+        found = "its answers would be lost: a workspace at a URL is only copied"
+        raise Mistake(found, "name a folder by --workspace", "--probe")
     opened = options.project(project, workspace)
     outcome = Outcome("plan", format)
     for work in collect.given(opened, names):
         name = work if isinstance(work, str) else work.name
         with outcome.collecting():
             if isinstance(work, OpenCollection):
+                if probe is not None:
+                    raise Mistake(f"`{name}` is a collection", "probe one of its datasets", "--probe")
                 outcome.rows.append(work.plan())
                 continue
-            made = opened.plan(
-                name,
+            asked = PlanOptions(
                 teacher=teacher,
                 kinds=options.kinds_of(kinds),
+                limit=limit,
+                repeats=repeats,
+                strategy=strategy,
                 shown=shown,
                 tokenizer=tokenizer,
                 context=context,
             )
+            made = plan_dataset(opened, name, outcome, asked, probe, options.concurrency_of(concurrency))
             outcome.rows.append(made.to_row())
     raise typer.Exit(outcome.finish(show_collections.plans))
 
@@ -80,13 +97,18 @@ def build(
     source: options.SourceOption = None,
     split: options.SplitOption = None,
     force: Annotated[bool, typer.Option("--force", help="Build again where nothing has changed.")] = False,
+    engine: options.EngineOption = Engine.local,
+    ray_address: options.RayAddressOption = None,
+    workers: options.WorkersOption = None,
     workspace: options.WorkspaceOption = None,
     project: options.ProjectOption = None,
     format: options.FormatOption = Format.table,
 ) -> None:
     """Make samples of source rows; bad rows are counted and kept aside."""
+    outcome, place = Outcome("build", format), scale.Place(project, workspace, engine, ray_address, workers)
+    if place.is_scaled:
+        raise typer.Exit(scale.build(place, outcome, names, source, split, force))
     opened = options.project(project, workspace)
-    outcome = Outcome("build", format)
     for work in collect.given(opened, names, source):
         with outcome.collecting():
             if isinstance(work, OpenCollection):
@@ -107,19 +129,29 @@ def augment(
     repeats: options.RepeatsOption = 1,
     strategy: options.StrategyOption = None,
     concurrency: options.ConcurrencyOption = "auto",
+    max_calls: options.MaxCallsOption = None,
+    max_tokens: options.MaxTokensOption = None,
+    budget: options.BudgetOption = None,
+    engine: options.EngineOption = Engine.local,
+    ray_address: options.RayAddressOption = None,
+    workers: options.WorkersOption = None,
     workspace: options.WorkspaceOption = None,
     project: options.ProjectOption = None,
     format: options.FormatOption = Format.table,
 ) -> None:
     """Ask a teacher for every rationale that the ledger does not hold yet."""
+    outcome, place = Outcome("augment", format), scale.Place(project, workspace, engine, ray_address, workers)
+    number, wanted = options.concurrency_of(concurrency), options.kinds_of(kinds)
+    spending = options.budget_of(max_calls, max_tokens, budget, place.is_scaled)
+    if place.is_scaled:
+        asked = scale.Asked(teacher, wanted, limit, repeats, strategy, number)
+        raise typer.Exit(scale.augment(place, outcome, names, asked))
     opened = options.project(project, workspace)
-    outcome = Outcome("augment", format)
     works = collect.given(opened, names)
-    number = options.concurrency_of(concurrency)
     for target in collect.targets(opened, works, outcome):
         with outcome.collecting():
             state = augment_dataset(
-                target.opened, target.name, outcome, teacher, options.kinds_of(kinds), limit, repeats, number, strategy
+                target.opened, target.name, outcome, teacher, wanted, limit, repeats, number, strategy, spending
             )
             target.tag(outcome)
             if state.stopped_by:
@@ -130,13 +162,18 @@ def augment(
 @app.command(rich_help_panel=options.MAKE, epilog="Example: teacherlm check creak")
 def check(
     names: options.Names,
+    engine: options.EngineOption = Engine.local,
+    ray_address: options.RayAddressOption = None,
+    workers: options.WorkersOption = None,
     workspace: options.WorkspaceOption = None,
     project: options.ProjectOption = None,
     format: options.FormatOption = Format.table,
 ) -> None:
     """Let the rules judge every rationale, close the books, decide the gates."""
+    outcome, place = Outcome("check", format), scale.Place(project, workspace, engine, ray_address, workers)
+    if place.is_scaled:
+        raise typer.Exit(scale.check(place, outcome, names))
     opened = options.project(project, workspace)
-    outcome = Outcome("check", format)
     works = collect.given(opened, names)
     for target in collect.targets(opened, works, outcome):
         with outcome.collecting():
@@ -173,18 +210,28 @@ def run(
     repeats: options.RepeatsOption = 1,
     strategy: options.StrategyOption = None,
     concurrency: options.ConcurrencyOption = "auto",
+    max_calls: options.MaxCallsOption = None,
+    max_tokens: options.MaxTokensOption = None,
+    budget: options.BudgetOption = None,
     to: options.ToOption = None,
+    engine: options.EngineOption = Engine.local,
+    ray_address: options.RayAddressOption = None,
+    workers: options.WorkersOption = None,
     workspace: options.WorkspaceOption = None,
     project: options.ProjectOption = None,
     format: options.FormatOption = Format.table,
 ) -> None:
     """Build, augment, check and, with --to, publish: only what is stale or missing."""
+    outcome, place = Outcome("run", format), scale.Place(project, workspace, engine, ray_address, workers)
+    number, wanted = options.concurrency_of(concurrency), options.kinds_of(kinds)
+    spending = options.budget_of(max_calls, max_tokens, budget, place.is_scaled)
+    if place.is_scaled:
+        asked = scale.Asked(teacher, wanted, limit, repeats, strategy, number)
+        raise typer.Exit(scale.run(place, outcome, names, source, split, asked, to))
     opened = options.project(project, workspace)
-    outcome = Outcome("run", format)
     works = collect.given(opened, names, source)
     groups = collect.groups(opened, works) if to else []
     opened.teacher(teacher)
-    number, wanted = options.concurrency_of(concurrency), options.kinds_of(kinds)
     whole: set[str] = set()
     for work in works:
         with outcome.collecting():
@@ -198,14 +245,17 @@ def run(
             if target.collection is None:
                 build_dataset(opened, target.name, steps, source, split, False)
             state = augment_dataset(
-                target.opened, target.name, steps, teacher, wanted, limit, repeats, number, strategy
+                target.opened, target.name, steps, teacher, wanted, limit, repeats, number, strategy, spending
             )
-            if INTERRUPTED in steps.codes:
-                outcome.codes.add(INTERRUPTED)
+            if state.stopped_by:
+                row = {"dataset": target.name, "asked_now": state.tally.settled, "stopped_by": state.stopped_by}
+                outcome.rows.append({**row, **dict.fromkeys(show_collections.COUNTS), "passed": None})
+                target.tag(outcome)
+                outcome.codes |= steps.codes
                 break
             check_dataset(target.opened, target.name, steps, only_if_stale=True)
-            asked = {"dataset": target.name, "asked_now": state.tally.settled}
-            outcome.rows.append({**asked, **counts_of(steps.rows[-1])})
+            row = {"dataset": target.name, "asked_now": state.tally.settled}
+            outcome.rows.append({**row, **counts_of(steps.rows[-1])})
             target.tag(outcome)
             if not steps.codes & {1, 4}:
                 whole.add(target.name)
@@ -219,7 +269,8 @@ def run(
         outcome.later += steps.later
     if format is Format.table:
         show_collections.ran(outcome.rows)
-    for group in groups if INTERRUPTED not in outcome.codes else []:
+    is_whole = not any(row.get("stopped_by") for row in outcome.rows)
+    for group in groups if is_whole else []:
         with outcome.collecting():
             published = collect.publish(group, to or "", outcome, only=whole)
             done = {name for row in published for name in row["datasets"]}

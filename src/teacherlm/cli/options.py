@@ -10,6 +10,7 @@ import typer
 from teacherlm.api.project import Project
 from teacherlm.cli import scale
 from teacherlm.cli.output import Format
+from teacherlm.teacher.budget import Budget
 
 MAKE, LOOK, TEACH, SERVE = "Make", "Look", "Teach", "Serve"
 """Groups of commands in `teacherlm --help`."""
@@ -58,7 +59,7 @@ TeacherOption = Annotated[
     typer.Option(
         "--teacher",
         "-t",
-        help="URL of a server (of several with commas between), a profile of catalog.yaml, or nano.",
+        help="URL of a TGI or OpenAI-compatible server, or several with commas; a profile of catalog.yaml; or nano.",
         show_default="$TEACHERLM_TEACHER",
     ),
 ]
@@ -79,6 +80,34 @@ LimitOption = Annotated[int | None, typer.Option(help="Samples to ask about, in 
 ConcurrencyOption = Annotated[
     str, typer.Option(help="Requests in flight: a number, or auto to learn it from the server.")
 ]
+MaxCallsOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Stop after so many requests of this run, repeated ones included; what is there is kept.",
+        show_default="no limit",
+    ),
+]
+MaxTokensOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Stop when this run has taken so many tokens, of prompts and answers; what is in flight comes on top.",
+        show_default="no limit",
+    ),
+]
+BudgetOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Stop when this run has cost so much, by the teacher's prices; what is in flight comes on top.",
+        show_default="no limit",
+    ),
+]
+ProbeOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Ask about so many samples, drawn over the dataset, and forecast the rest; their answers are kept.",
+        show_default="nobody is asked",
+    ),
+]
 SourceOption = Annotated[
     Path | None,
     typer.Option(
@@ -97,6 +126,21 @@ def project(directory: Path | None, workspace: str | None) -> Project:
 
 def kinds_of(text: str | None) -> list[str] | None:
     return [kind.strip() for kind in text.split(",") if kind.strip()] if text else None
+
+
+def budget_of(max_calls: int | None, max_tokens: int | None, budget: float | None, is_scaled: bool) -> Budget:
+    """What a command may spend, over all its datasets.
+
+    Raises:
+        Mistake: a limit that lets nothing through, or that nobody would hold.
+    """
+    from teacherlm.core.errors import Mistake
+
+    spending = Budget.of(max_calls, max_tokens, budget)
+    if is_scaled and spending.limits:
+        name = next(iter(spending.limits)).replace("_", "-")
+        raise Mistake("holds for runs in this process alone", "leave it out, or use a local workspace", f"--{name}")
+    return spending
 
 
 def concurrency_of(text: str) -> int | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from rich.markup import escape
 
 from teacherlm.cli.output import cell, out, table
+from teacherlm.cli.progress import duration
 
 SHORT = 100
 """Characters of a sample that are shown."""
@@ -97,3 +99,43 @@ def _calls(row: dict[str, Any]) -> None:
         total += f", {row['tokens_out']:,} tokens out" if row["tokens_out"] is not None else ""
         total += f", cost {row['cost']:,.2f} by the prices of the teacher" if row["cost"] is not None else ""
         out.print(f"  in all: {total}", markup=False)
+    if row["probe"] is not None:
+        _forecast(row["probe"])
+
+
+def _forecast(probe: dict[str, Any]) -> None:
+    """What the probe took, what is left, and how sure that is."""
+    took = f"{probe['calls']:,} answers in {duration(probe['seconds'])}" if probe["calls"] else "all known from before"
+    out.print(f"\n  [bold]probe[/bold] of {probe['samples']:,} samples: {took}; their answers are kept")
+    if not probe["texts_left"]:
+        out.print("  nothing is left to ask")
+        return
+    lines = [
+        _estimate("answers", probe["calls_left"], _whole),
+        _estimate("tokens in", probe["tokens_in_left"], _whole),
+        _estimate("tokens out", probe["tokens_out_left"], _whole),
+        _estimate("cost", probe["cost_left"], "{:,.2f}".format),
+        _estimate("time", probe["seconds_left"], duration),
+    ]
+    table([line for line in lines if line is not None], ["left to ask", "expected", "from", "to"])
+    out.print("  from and to: 19 of 20 such forecasts hold the truth between them", markup=False)
+    if probe["concurrency"] is not None:
+        speed = f", {probe['tokens_per_second']:,.0f} tokens/s" if probe["tokens_per_second"] is not None else ""
+        out.print(f"  measured with {probe['concurrency']:,.0f} requests in flight{speed}", markup=False)
+    if probe["seconds_left"] is not None and not probe["is_steady"]:
+        out.print("  the probe was too short to fill the teacher: the run may be faster", markup=False)
+
+
+def _whole(number: float) -> str:
+    return f"{number:,.0f}"
+
+
+def _estimate(name: str, found: dict[str, float] | None, said: Callable[[float], str]) -> dict[str, str] | None:
+    if found is None:
+        return None
+    return {
+        "left to ask": name,
+        "expected": said(found["expected"]),
+        "from": said(found["low"]),
+        "to": said(found["high"]),
+    }

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from teacherlm.api.augment import Augmented
+from teacherlm.api.options import PlanOptions
+from teacherlm.api.plan import Plan
 from teacherlm.api.problems import declaration_problems
 from teacherlm.api.project import Project
 from teacherlm.cli import show
 from teacherlm.cli.output import INTERRUPTED, Outcome, err
 from teacherlm.cli.progress import augment_line, duration
 from teacherlm.core.errors import GateFailed, Mistakes, Problem, RemoteFailed
+from teacherlm.teacher.budget import Budget
 
 
 def check_declared(opened: Project, names: Sequence[str], source: Path | None = None) -> None:
@@ -40,6 +43,16 @@ def build_dataset(
     outcome.rows.append(asdict(made) | {"samples": made.samples, "rejected": made.rejected})
 
 
+def plan_dataset(
+    opened: Project, name: str, outcome: Outcome, asked: PlanOptions, probe: int | None, concurrency: int | None
+) -> Plan:
+    if probe is None:
+        return opened.plan(name, **asked)
+    with augment_line() as line:
+        asked |= PlanOptions(probe=probe, concurrency=concurrency, watch=line, tell=outcome.note)
+        return opened.plan(name, **asked)
+
+
 def augment_dataset(
     opened: Project,
     name: str,
@@ -50,6 +63,7 @@ def augment_dataset(
     repeats: int,
     concurrency: int | None,
     strategy: str | None = None,
+    budget: Budget | None = None,
 ) -> Augmented:
     with augment_line() as line:
         state = opened.augment(
@@ -60,6 +74,7 @@ def augment_dataset(
             repeats=repeats,
             strategy=strategy,
             concurrency=concurrency,
+            budget=budget,
             watch=line,
             tell=outcome.note,
         )
@@ -72,10 +87,11 @@ def augment_dataset(
     if tally.refused:
         outcome.note(f"{name}: the teacher refused {tally.refused:,} texts for good; the first: {tally.first_refusal}")
     if state.stopped_by:
-        outcome.codes.add(INTERRUPTED)
+        if state.stopped_by == "interrupt":
+            outcome.codes.add(INTERRUPTED)
         left = state.planned - state.done
         err.print(
-            f"stopped: {state.done:,} of {state.planned:,} texts are in the ledger, {left:,} are left. "
+            f"{_why(state, budget)}: {state.done:,} of {state.planned:,} texts are in the ledger, {left:,} are left. "
             f"Run the same command again to go on.",
             markup=False,
         )
@@ -91,6 +107,16 @@ def augment_dataset(
             f"{name}: {tally.settled:,} texts asked in {duration(state.seconds)}, {state.already:,} were there already"
         )
     return state
+
+
+def _why(state: Augmented, budget: Budget | None) -> str:
+    """Why a run stopped early, and what it took where a limit was reached."""
+    if budget is None or state.stopped_by not in budget.limits:
+        return "stopped"
+    limit = budget.limits[state.stopped_by]
+    spent = f"{budget.calls:,} requests, {budget.tokens:,} tokens"
+    spent += f", {budget.cost:,.2f} by the prices of the teacher" if budget.max_cost is not None else ""
+    return f"stopped by --{state.stopped_by.replace('_', '-')} {limit:,} ({spent})"
 
 
 def check_dataset(opened: Project, name: str, outcome: Outcome, *, only_if_stale: bool = False) -> None:

@@ -75,6 +75,22 @@ def find_project(start: Path | str | None = None) -> ProjectFiles:
     return ProjectFiles(bundled())
 
 
+def given_workspace(given: Path | str | None = None) -> str:
+    """`--workspace`, else `$TEACHERLM_WORKSPACE`, else `./workspace`: a folder, or a URL."""
+    return str(given or os.environ.get("TEACHERLM_WORKSPACE") or "workspace")
+
+
 def workspace_path(given: Path | str | None = None) -> Path:
-    """`--workspace`, else `$TEACHERLM_WORKSPACE`, else `./workspace`."""
-    return Path(given or os.environ.get("TEACHERLM_WORKSPACE") or "workspace")
+    """The folder of a workspace.
+
+    Raises:
+        Mistake: it is a URL.
+    """
+    place = given_workspace(given)
+    if "://" in place:
+        raise Mistake(
+            "a folder of this machine is needed here, and this is a URL",
+            "name a folder; build, augment, check, run, publish, status and sql take URLs (docs/scale.md)",
+            place,
+        )
+    return Path(place)

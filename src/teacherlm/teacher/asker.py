@@ -7,7 +7,6 @@ room; places come and go with the endpoint's limit. A call that waits for anothe
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -17,10 +16,11 @@ from teacherlm.teacher.answered import EXHAUSTED, REFUSED
 from teacherlm.teacher.calls import Call, answer_lines, failure_lines, following_call
 from teacherlm.teacher.client import Teacher
 from teacherlm.teacher.errors import TeacherAway, TeacherBusy, TeacherError, TeacherLost, TeacherRefused
+from teacherlm.teacher.patience import PROBE_EVERY_S
 from teacherlm.teacher.pool import EJECT_AFTER, Member, Pending, Pool
 from teacherlm.teacher.queue import Calls
 from teacherlm.teacher.tally import Tally
-from teacherlm.teacher.tgi import Info
+from teacherlm.teacher.wire import Info
 
 CROWD = 4
 """Calls that may wait for another attempt, for each place. More mean a teacher in trouble: new ones would join them."""
@@ -95,13 +95,12 @@ class Asker:
         self.tally.places = self._pool.places
         open_to_calls = [member for member in self._pool.members if member.has_room]
         while open_to_calls:
-            member = min(open_to_calls, key=lambda one: one.tally.in_flight / one.limit.places)
-            if (pending := self._next(member)) is None:
-                break
-            self._launch(self._ask_on(member, pending))
-            if not member.has_room:
+            member = min(open_to_calls, key=lambda one: (one.tally.in_flight + 1) / one.limit.places)
+            if (pending := self._next(member)) is not None:
+                self._launch(self._ask_on(member, pending))
+            if pending is None or not member.has_room:
                 open_to_calls.remove(member)
-        if self._calls.is_empty and not self._in_flight and not self.tally.waiting:
+        if self._is_done:
             for task in self._resting:  # whoever is away is needed no more
                 task.cancel()
 
@@ -146,7 +145,8 @@ class Asker:
             except TeacherRefused:
                 await self._pool.verify(member)
                 raise
-            await self._pool.verify(member)
+            if member.is_unverified:
+                await self._pool.verify(member)
             now = self._clock()
             lines = answer_lines(call, self._info, completion, now - sent_at, pending.requests, member.endpoint.url)
         except TeacherRefused as error:
@@ -190,7 +190,7 @@ class Asker:
             self._settle(member, pending, lines, error.reason)
         elif not self._stopping:
             self.tally.waiting += 1
-            self._rest(self._come_back(pending))
+            self._rest(self._come_back(pending, member.delay(pending, error, self.teacher.retry)))
 
     def _eject(self, member: Member, error: TeacherError) -> None:
         """Send nothing to an endpoint until it is well again."""
@@ -242,9 +242,9 @@ class Asker:
             work.close()
             return None
 
-    async def _come_back(self, pending: Pending) -> None:
+    async def _come_back(self, pending: Pending, delay: float) -> None:
         """Let a call wait for its next attempt."""
-        await asyncio.sleep(self.teacher.retry.delay(pending.faults + pending.waits))
+        await asyncio.sleep(delay)
         self.tally.waiting -= 1
         self._calls.ready.append(pending)
         self._send()
@@ -252,18 +252,26 @@ class Asker:
     async def _probe(self, member: Member, error: TeacherError) -> None:
         """Wait for an endpoint that is away; nothing is sent there meanwhile."""
         probes = 0
-        while member.away:
+        while member.away and not self._is_done:  # a cancellation may get lost in a request
             if not self._pool.others_work(member) and self._out_of_patience():
                 raise self._lost(error)
             probes += 1
-            await asyncio.sleep(self.teacher.retry.delay(probes))
+            await asyncio.sleep(min(PROBE_EVERY_S, self.teacher.retry.delay(probes)))
             if await member.endpoint.healthy():
-                with contextlib.suppress(TeacherAway):
+                try:
                     await self._pool.verify(member)
                     member.away = False
-        member.tally.away = None
-        member.faults_in_a_row = EJECT_AFTER - 1  # one more fault, and it is away again
-        self._send()
+                except TeacherAway as still:
+                    member.tally.away = str(still)
+        if not member.away:
+            member.tally.away = None
+            member.faults_in_a_row = EJECT_AFTER - 1  # one more fault, and it is away again
+            self._send()
+
+    @property
+    def _is_done(self) -> bool:
+        nothing_left = self._stopping or (self._calls.is_empty and not self.tally.waiting)
+        return nothing_left and not self._in_flight
 
     def _out_of_patience(self) -> bool:
         since = self._failing_since

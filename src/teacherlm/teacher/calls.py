@@ -11,7 +11,7 @@ import orjson
 from teacherlm.core.clock import now
 from teacherlm.core.keys import call_key, canonical, digest, text_digest
 from teacherlm.teacher.errors import TeacherFault
-from teacherlm.teacher.tgi import Completion, Info, Prompt
+from teacherlm.teacher.wire import Completion, Info, Prompt
 from teacherlm.text.cut import rationale_text
 
 

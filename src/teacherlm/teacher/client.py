@@ -15,7 +15,7 @@ from teacherlm.teacher.address import TOKEN, checked_token
 from teacherlm.teacher.endpoint import Endpoint
 from teacherlm.teacher.errors import TeacherAbsent, TeacherAway, TeacherBusy, TeacherFault, TeacherLost
 from teacherlm.teacher.patience import Retry, Timeout
-from teacherlm.teacher.tgi import Completion, Info, Prompt
+from teacherlm.teacher.wire import Completion, Info, Prompt
 
 __all__ = ["Retry", "Teacher", "Timeout"]
 
@@ -28,6 +28,7 @@ class Teacher:
     Args:
         urls: the server's root URL, or those of several.
         token: their key; None: that of $TEACHERLM_TEACHER_TOKEN.
+        model: the one to ask where a server lists several; None: it has one.
 
     >>> async with Teacher("http://127.0.0.1:8080") as teacher:  # doctest: +SKIP
     ...     answer = await teacher.ask("Q: Why does iron rust? A:", {"max_new_tokens": 64})
@@ -40,12 +41,13 @@ class Teacher:
         timeout: Timeout | None = None,
         retry: Retry | None = None,
         token: str | None = None,
+        model: str | None = None,
     ) -> None:
         self.timeout = timeout or Timeout()
         self.retry = retry or Retry()
         key = checked_token(os.environ.get(TOKEN)) if token is None else checked_token(token, "token")
         given = [urls] if isinstance(urls, str) else list(urls)
-        self.endpoints = [Endpoint(url, timeout=self.timeout, token=key) for url in given]
+        self.endpoints = [Endpoint(url, timeout=self.timeout, token=key, model=model) for url in given]
         found = [endpoint.url for endpoint in self.endpoints]
         if not found:
             raise Mistake("names no endpoint", "name one: http://HOST:PORT", "--teacher")

@@ -10,36 +10,34 @@ from typing import Any, Self
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import ConnectTimeoutError, PyreqwestError, ReadTimeoutError, RequestTimeoutError
 
+from teacherlm.core.errors import Mistake
 from teacherlm.teacher.address import checked_url
+from teacherlm.teacher.discovery import discover
 from teacherlm.teacher.errors import TeacherAbsent, TeacherAway, TeacherFault, TeacherLost, TeacherSlow
 from teacherlm.teacher.patience import Timeout
-from teacherlm.teacher.tgi import (
-    NOT_READY,
-    Completion,
-    Info,
-    Prompt,
-    path_for,
-    read_completion,
-    read_error,
-    read_info,
-    read_tokens,
-    request_body,
-    tokenize_request,
-)
+from teacherlm.teacher.wire import Completion, Info, Prompt, Wire, read_tokens
+
+OPENAI = "/v1"
+"""How a URL ends that asks for OpenAI's protocol."""
 
 
 class Endpoint:
     """A client of one server.
 
     Args:
+        url: its root; with `/v1` at its end it is asked in OpenAI's protocol even where it knows TGI's.
         token: the server's key; None: it asks for none.
+        model: the one to ask of those that it serves; None: it serves one.
     """
 
-    def __init__(self, url: str, *, timeout: Timeout, token: str | None = None) -> None:
+    def __init__(self, url: str, *, timeout: Timeout, token: str | None = None, model: str | None = None) -> None:
         self.url = checked_url(url)
+        self.root = self.url.removesuffix(OPENAI)
         self.timeout = timeout
         self._token = token
+        self._model = model
         self._client: Client | None = None
+        self._wire: Wire | None = None
         self._info: Info | None = None
 
     def __repr__(self) -> str:
@@ -72,11 +70,12 @@ class Endpoint:
         """What the server says of itself; asked once.
 
         Raises:
-            TeacherLost: nothing listens there, or it is no TGI server.
+            TeacherLost: nothing listens there, or it is no teacher.
+            Mistake: it serves several models and none was chosen, or not the one that was.
         """
         if self._info is None:
             try:
-                self._info = read_info(self.url, *await self._look("/info"), self._token)
+                self._wire, self._info = await self._discover()
             except PyreqwestError as error:
                 raise TeacherAbsent(
                     f"no teacher answers at {self.url} ({_cause(error)})",
@@ -92,39 +91,74 @@ class Endpoint:
             TeacherLost: it is another model or revision.
         """
         try:
-            status, body = await self._look("/info")
+            wire, found = await self._discover()
         except PyreqwestError as error:
             raise TeacherAway(f"no connection ({_cause(error)})", is_doubtful=True) from None
-        if status in NOT_READY:
-            raise TeacherAway(f"GET /info: {status}", is_doubtful=True)
-        found = read_info(self.url, status, body, self._token)
+        except TeacherAbsent as error:
+            raise TeacherAway(error.found, is_doubtful=True) from None
+        except Mistake as error:
+            raise TeacherLost(f"{self.url} was {expected.named} as the run began: {error.found}", _AGAIN) from None
         if (found.model, found.revision) != (expected.model, expected.revision):
-            raise TeacherLost(
-                f"{self.url} was {expected.named} as the run began, and is {found.named} now",
-                "start that model again, or run the same command again to ask the new one; what was answered is kept",
-            )
-        self._info = found
+            raise TeacherLost(f"{self.url} was {expected.named} as the run began, and is {found.named} now", _AGAIN)
+        self._wire, self._info = wire, found
 
     async def healthy(self) -> bool:
         """Whether the server answers and says that it is well."""
         try:
             status, _ = await self._look("/health")
+            if status == 404:  # not every server has the route
+                status, _ = await self._look("/v1/models")
         except PyreqwestError:
             return False
         return status == 200
 
     async def tokens(self, prompt: Prompt) -> int | None:
         """How many tokens a prompt has for the teacher's own tokenizer; None where the server does not say."""
-        path, body = tokenize_request(prompt)
-        request = self._open.post(self.url + path).body_bytes(body).timeout(timedelta(seconds=self.timeout.look_s))
+        wire = self._wire or await self._first_wire()
+        if (asked := wire.count_request(prompt)) is None:
+            return None
+        path, body = asked
+        request = self._open.post(self.root + path).body_bytes(body).timeout(timedelta(seconds=self.timeout.look_s))
         try:
             response = await request.build().send()
             return read_tokens(response.status, bytes(await response.bytes()))
         except PyreqwestError:
             return None
 
-    async def _look(self, path: str) -> tuple[int, bytes]:
-        request = self._open.get(self.url + path).timeout(timedelta(seconds=self.timeout.look_s)).build()
+    async def _discover(self) -> tuple[Wire, Info]:
+        wants_openai = self.root != self.url
+        return await discover(self._look, self.url, wants_openai=wants_openai, model=self._model, secret=self._token)
+
+    async def _first_wire(self) -> Wire:
+        """The protocol, where nobody has asked for `info` yet.
+
+        Raises:
+            TeacherAway: nobody answers.
+        """
+        try:
+            await self.info()
+        except TeacherAbsent as error:
+            raise TeacherAway(error.found, is_doubtful=True) from None
+        assert self._wire is not None
+        return self._wire
+
+    async def _look(self, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+        """Ask something that needs no model, and so no patience; or with a body something that does.
+
+        Servers may close a connection that they seemed to keep, so one that breaks is no answer: it is asked again.
+        """
+        try:
+            return await self._sent(path, body)
+        except PyreqwestError as error:
+            if _CONNECTING in _causes(error) or isinstance(error, _SILENCE):
+                raise
+        return await self._sent(path, body)
+
+    async def _sent(self, path: str, body: bytes | None) -> tuple[int, bytes]:
+        if body is None:
+            request = self._open.get(self.root + path).timeout(timedelta(seconds=self.timeout.look_s)).build()
+        else:
+            request = self._open.post(self.root + path).body_bytes(body).build()
         response = await request.send()
         return response.status, bytes(await response.bytes())
 
@@ -135,9 +169,9 @@ class Endpoint:
             TeacherError: of the kind that says whether to ask again.
             TeacherLost: never ask this server again.
         """
-        request = (
-            self._open.post(self.url + path_for(prompt)).body_bytes(request_body(prompt, parameters, stops)).build()
-        )
+        wire = self._wire or await self._first_wire()
+        path, asked = wire.request(prompt, parameters, stops)
+        request = self._open.post(self.root + path).body_bytes(asked).build()
         try:
             response = await request.send()
             body = await response.bytes()
@@ -148,8 +182,8 @@ class Endpoint:
                 raise TeacherSlow(f"no answer within {self.timeout.read_s:g} s", is_doubtful=True) from None
             raise TeacherFault(_cause(error), is_doubtful=True, reason="connection broke") from None
         if response.status != 200:
-            raise read_error(response.status, bytes(body), self._token)
-        return read_completion(prompt, bytes(body), response.get_header("x-prompt-tokens"), self._token)
+            raise wire.error(response.status, bytes(body), self._token)
+        return wire.completion(prompt, bytes(body), response.get_header("x-prompt-tokens"), self._token)
 
     @property
     def _open(self) -> Client:
@@ -157,6 +191,8 @@ class Endpoint:
             raise RuntimeError("a Teacher is used inside `async with Teacher(url) as teacher:`")
         return self._client
 
+
+_AGAIN = "start that model again, or run the same command again to ask the new one; what was answered is kept"
 
 _CONNECTING = "client error (Connect)"
 """What tells a connection that was never made. pyreqwest's `ConnectError` and `ConnectTimeoutError` do not: they are

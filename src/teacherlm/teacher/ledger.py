@@ -44,12 +44,13 @@ class Ledger:
         self._sealing: list[Future[Path]] = []
 
     def __enter__(self) -> Self:
+        left: list[Path] = []  # by a killed run
         for folder in kind_folders(self.folder):
             sweep_temporary(folder)
             sweep(folder, 0.0, time.time())
-            for segment in list_segments(folder):
-                if not segment.is_sealed:  # left by a killed run
-                    seal(segment.path)
+            left += [segment.path for segment in list_segments(folder) if not segment.is_sealed]
+        with ThreadPoolExecutor(2) as sealers:  # the run waits for them
+            list(sealers.map(seal, left))
         return self
 
     def __exit__(

@@ -1,17 +1,17 @@
 """How many requests an endpoint may have in flight: as many as pay, learnt from its refusals and its answers.
 
 **Refusals** (429) show a wall: the server holds what is in flight, and not one more. The limit stays at the wall and
-looks beyond it now and then: additive increase, which doubles while nothing is refused. Who is refused again without
-having asked for more meets a smaller wall, or other clients: multiplicative decrease, which shares a server fairly (Chiu
-and Jain 1989). Refusals that go on through that, while most calls are answered, are not about room (a proxy, a fault);
-they are borne.
+looks beyond it now and then: additive increase, which triples while nothing is refused. Who is refused again without
+having asked for more meets a smaller wall, or other clients: multiplicative decrease, which shares a server fairly
+(Chiu and Jain 1989). Refusals that go on through that, while most calls are answered, are not about room but a fault of
+a proxy, say; they are borne.
 
-**Latency** shows a queue that nobody tells of: twice the time for each token means that half of it was waiting, as in TCP
-Vegas (Brakmo and Peterson 1995) and Netflix's concurrency-limits (Gradient2). But a server that batches answers more
-slowly the more it has in flight, and gives more tokens a second all the same. So latency is weighed against throughput:
-by Little's law (in flight = throughput x latency), `n` requests that take `t` seconds a token give `n / t` tokens a
-second. Where more in flight brought more throughput, the latency was paid for and becomes the new measure. Where it did
-not, it was waiting.
+**Latency** shows a queue that nobody tells of: twice the time for each token means that half of it was waiting, as in
+TCP Vegas (Brakmo and Peterson 1995) and Netflix's concurrency-limits (Gradient2). But a server that batches answers
+more slowly the more it has in flight, and gives more tokens a second all the same. So latency is weighed against
+throughput: by Little's law (in flight = throughput x latency), `n` requests that take `t` seconds a token give `n / t`
+tokens a second. Where more in flight brought more throughput, the latency was paid for and becomes the new measure.
+Where it did not, it was waiting. Latency alone never lowers the limit below START.
 
 A **round** is as many answers as there are places, of requests sent since the round began, so that all were under way
 with the present limit. Nothing here has a clock: times come with the news, and only their differences count.
@@ -31,6 +31,9 @@ CEILING = 256
 SHARE = 0.8
 """Of the server's `max_concurrent_requests`: other clients and health checks need places too."""
 
+FASTER = 3
+"""Growth of an increase that was borne, each round: from 8 to 32 in four."""
+
 FEWEST = 8
 """Answers of a round at least: with fewer, differences are chance."""
 
@@ -48,6 +51,10 @@ nothing that was sent since the last decrease is answered, so that it does not c
 MEMORY = 32
 """Answers and refusals over which the present share of refusals is averaged."""
 
+MOST_BORNE, MARGIN = 0.5, 0.15
+"""Share of refusals that are never borne; and how far above the double of those that are borne tells of a wall again:
+an average over 32 differs by chance by some 0.07."""
+
 STRETCH = 1.5
 """Times the measure that a token may take: half as many requests wait as are worked on. That keeps the server busy when
 answers come in bursts, and shows at once when it can do more; others would only wait longer. Netflix takes 1.5 too."""
@@ -55,16 +62,20 @@ answers come in bursts, and shows at once when it can do more; others would only
 PAYS = 0.2
 """Share of an increase that has to arrive as throughput: of twice as many in flight, 15 % more tokens a second. A GPU
 that takes a + b * n for a token is then driven to 80 % of what it could do with endless memory, and STRETCH goes
-beyond; a queue brings 0 %, and chance in a round of 8 answers less than 20 %."""
+beyond; a queue brings 0 %."""
 
 FAR = 1.2
-"""Ratio of two numbers in flight from which their throughputs are compared; nearer ones differ by chance."""
+"""Ratio of two numbers in flight from which their throughputs are compared: nearer ones differ by chance."""
+
+SAME = (0.6, 1.3)
+"""Gains that say that throughput fell just as the number in flight was lowered: there was no queue. A fall beyond that
+is the server's own doing."""
 
 LOOK = 0.75
-"""Share of the places that is tried to see whether fewer do as well: what was first measured may have been a queue."""
+"""Share of the measured places that is tried, to see whether fewer do as well: what was measured may be a queue."""
 
 LOOK_EVERY, LOOK_SELDOM = 10, 40
-"""Rounds between two such looks; doubled while they find nothing, so that they cost less than 1 % of the throughput."""
+"""Rounds between two such looks; doubled while they find nothing, so that they cost 1 % of the throughput at most."""
 
 BOUND = 0.9
 """Share of the places that must be taken for a round to say anything about them: else the calls were too few."""
@@ -75,6 +86,7 @@ class _Round:
     """What came of the requests that were sent since it began."""
 
     began: float
+    """At the first answer after the last round: what was sent together before it waits less than what follows."""
     needs: float
     """Answers that end it."""
     answers: int = 0
@@ -130,8 +142,8 @@ class Limit:
     # --- latency
     _measure: _Point | None = None
     """The latency that is known to pay."""
-    _cut_from: _Point | None = None
-    """What was measured before latency last lowered the limit."""
+    _higher: _Point | None = None
+    """What was measured just before the limit was lowered, for latency or for a look."""
     _look_in: int = LOOK_EVERY
     _look_every: int = LOOK_EVERY
     _looked_from: float | None = None
@@ -166,33 +178,30 @@ class Limit:
         self._share -= self._share / MEMORY
         self._answered_since += sent_at >= self._cut_at
         self._tells_tokens = self._tells_tokens or tokens > 0
-        now_going = self._round
-        now_going.bound += in_flight >= BOUND * self.places
-        if sent_at < now_going.began:
+        going = self._round
+        going.bound += in_flight >= BOUND * self.places
+        if going.began == inf:
+            going.began = now
+        if sent_at < going.began:
             return
-        now_going.answers += 1
+        going.answers += 1
         if tokens or not self._tells_tokens:  # else nothing was generated: the prompt was refused
-            now_going.seconds += now - sent_at
-            now_going.tokens += tokens or 1
-        if now_going.answers >= now_going.needs:
-            self._end_round(now_going)
-            self._round = _Round(now, max(FEWEST, self.value))
+            going.seconds += now - sent_at
+            going.tokens += tokens or 1
+        if going.answers >= going.needs or self._is_late(going):
+            self._end_round(going)
+            self._round = _Round(inf, max(FEWEST, self.value))
 
-    def refused(self, sent_at: float, now: float, in_flight: int | None = None) -> None:
-        """A call was refused for lack of room.
-
-        Args:
-            sent_at: when it was sent, as `now`.
-            in_flight: requests in flight at the endpoint when it was refused, itself among them; None: not known.
-        """
+    def refused(self, sent_at: float, now: float, in_flight: int) -> None:
+        """A call was refused for lack of room; see `answered`. What was in flight shows where the wall is."""
         self._credit = max(0.0, self._credit - 1)
         self._share += (1 - self._share) / MEMORY
         self._round.refused += 1
         if self._borne:
-            if self._share <= min(0.5, 2 * self._borne + 0.15):
+            if self._share <= min(MOST_BORNE, 2 * self._borne + MARGIN):
                 return
             self._borne, self._in_vain = 0.0, 0
-        held = min(self.value, self.value * DECREASE if in_flight is None else in_flight - 1.0)
+        held = min(self.value, in_flight - 1.0)
         self._wall = held
         # Only those sent since the last cut tell what it did, and only once answers can have shown it.
         if sent_at >= self._cut_at and self._answered_since >= max(4.0, self.value / 2):
@@ -202,18 +211,24 @@ class Limit:
                 self._in_vain += 1
                 held *= DECREASE
             self._cut_at, self._answered_since = now, 0
-            if self._in_vain >= STUBBORN and self._share < 0.4:
+            if self._in_vain >= STUBBORN and self._share < MOST_BORNE:
                 self._borne, self._wall, self._cut_to = self._share, inf, inf
                 self.value = max(self.value, self._before)
                 return
         self.value = self._cut_to = max(1.0, held)
-        self._step, self._looked_from, self._cut_from = 1.0, None, None
+        self._step, self._looked_from, self._higher = 1.0, None, None
         self._round.needs = max(FEWEST, self.value)
+
+    def _is_late(self, going: _Round) -> bool:
+        """Whether a round need not be waited for, since answers come far too late."""
+        if self._measure is None or not self.is_learnt or going.answers < 2 * FEWEST:
+            return False
+        return going.seconds > 2 * STRETCH * self._measure.token_s * going.tokens
 
     def _end_round(self, ended: _Round) -> None:
         if self._borne:
-            self._borne += (min(0.5, ended.refused / (ended.refused + ended.answers)) - self._borne) / 8
-            if self._borne < 0.01:
+            self._borne += (self._share - self._borne) / FEWEST
+            if self._borne < 1 / (2 * MEMORY):
                 self._borne, self._in_vain, self._cut_to = 0.0, 0, 0.0
         elif not ended.refused and self.value > self._cut_to:
             self._in_vain = 0
@@ -236,8 +251,9 @@ class Limit:
                 if self._credit < 1:
                     return
                 self._wall, self._step = inf, 1.0
-            self.value = min(self.value + self._step, self._wall, most)
-            self._step = min(2 * self._step, self.value)
+            wanted = self.value + self._step
+            self.value = min(wanted, self._wall, most)
+            self._step = min(FASTER * self._step, self.value) if self.value == wanted else sqrt(self.value)
 
     def _judge(self, found: _Point) -> float:
         """Take note of a latency, and say how many places it allows."""
@@ -250,28 +266,33 @@ class Limit:
                 measure = found
         elif found.token_s < measure.token_s:
             measure = found
-        if self._cut_from is not None:
-            # Fewer in flight, and throughput fell with them: the server has become slower, with no queue.
-            if found.in_flight < self._cut_from.in_flight / 1.1 and 0.6 <= self._cut_from.gain(found) <= 1.3:
-                measure = self._cut_from
+        fewer_do_less = True
+        if self._higher is not None and found.in_flight * FAR < self._higher.in_flight:
+            gain = self._higher.gain(found)
+            fewer_do_less = gain >= PAYS
+            if SAME[0] <= gain <= SAME[1]:  # what was taken for waiting is work
+                measure = self._higher
                 self.value = max(self.value, measure.in_flight)
-            self._cut_from = None
-        self._measure = measure
+            elif not fewer_do_less and found.token_s < measure.token_s:
+                measure = found
+        self._higher = None
         if self._looked_from is not None:
-            if measure.in_flight > found.in_flight:  # fewer do less
+            if fewer_do_less:
                 self.value = self._looked_from
-                self._look_every = min(2 * self._look_every, LOOK_SELDOM)
+                self._look_in = self._look_every = min(2 * self._look_every, LOOK_SELDOM)
             else:
-                self._look_every = LOOK_EVERY
-            self._look_in, self._looked_from = self._look_every, None
+                self._look_in, self._look_every = 1, LOOK_EVERY  # and still fewer?
+            self._looked_from = None
+        self._measure = measure
         most = inf
         if found.token_s > STRETCH * measure.token_s:
             # Netflix's Gradient: what would not have waited, and room to find more.
             most = found.in_flight * STRETCH * measure.token_s / found.token_s + sqrt(found.in_flight)
-            if most < found.in_flight / 1.1:
-                self._cut_from = found
-        self._look_in -= self._wall == inf and self._step < self.value
+            most = max(START, most)
+            if most * FAR < found.in_flight:
+                self._higher = found
+        self._look_in -= self._wall == inf and (self._step < self.value or self.value >= self.ceiling)
         if self._look_in <= 0:
             self._look_in, self._looked_from = self._look_every, self.value
-            self.value *= LOOK
+            self.value, self._higher = LOOK * min(self.value, measure.in_flight), found
         return most

@@ -5,6 +5,12 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+PROBE_EVERY_S = 2.0
+"""Longest pause between two looks at an endpoint that is away: they cost nothing, and work waits for it."""
+
+BUSY_S = 0.02
+"""First wait after a refusal for lack of room: some time of an answer's."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Timeout:
@@ -35,4 +41,13 @@ class Retry:
         """
         doublings = min(failures - 1, 30)  # a float bears no more than a thousand
         whole: float = min(self.longest_s, self.first_s * 2**doublings)
+        return whole * random.uniform(0.5, 1.0)
+
+    def delay_of_busy(self, refusals: int) -> float:
+        """Seconds to wait after an endpoint has refused so many calls in a row for lack of room.
+
+        Short, since a place may be free in the next moment, and doubled for an endpoint that refuses all: one that has
+        no room for long must not be asked at the speed of its refusals.
+        """
+        whole: float = min(self.longest_s, min(self.first_s, BUSY_S) * 2 ** min(refusals - 1, 30))
         return whole * random.uniform(0.5, 1.0)

@@ -17,8 +17,12 @@ from teacherlm.teacher.client import Teacher
 from teacherlm.teacher.endpoint import Endpoint
 from teacherlm.teacher.errors import TeacherAbsent, TeacherAway, TeacherBusy, TeacherError, TeacherLost, TeacherSlow
 from teacherlm.teacher.limit import Limit
+from teacherlm.teacher.patience import Retry
 from teacherlm.teacher.tally import EndpointTally
-from teacherlm.teacher.tgi import Info
+from teacherlm.teacher.wire import Info
+
+VERIFY_EVERY_S = 60.0
+"""How often an endpoint is asked who it is while all goes well: behind a proxy the model may change without a fault."""
 
 EJECT_AFTER = 5
 """Faults one after the other, with no answer between, that eject an endpoint while others of the pool work."""
@@ -50,6 +54,9 @@ class Member:
     is_doubtful: bool = False
     """Whether another model may stand in the endpoint's place: nothing is recorded before it has said who it is."""
     faults_in_a_row: int = 0
+    verified_at: float | None = None
+    refusals_in_a_row: int = 0
+    """For lack of room, since its last answer."""
     newest_answered: int = 0
     """The number of the latest request that was answered."""
     own: deque[Pending] = field(default_factory=deque)
@@ -60,17 +67,26 @@ class Member:
     def has_room(self) -> bool:
         return not self.away and self.tally.in_flight < self.limit.places
 
+    @property
+    def is_unverified(self) -> bool:
+        """Whether it has to say who it is, or is being asked just now."""
+        return self.is_doubtful or self.verifying.locked()
+
     def count(self, change: int) -> None:
         self.tally.in_flight += change
         self.tally.places = self.limit.places
 
     def went_well(self, number: int, sent_at: float, now: float, tokens: int) -> None:
         """A request was answered, if only by a refusal of its prompt."""
-        self.faults_in_a_row = 0
+        self.faults_in_a_row = self.refusals_in_a_row = 0
         self.newest_answered = max(self.newest_answered, number)
         self.tally.answered += 1
         self.tally.generated_tokens += tokens
         self.limit.answered(sent_at, now, self.tally.in_flight, tokens)
+        if self.verified_at is None:
+            self.verified_at = now
+        elif now - self.verified_at > VERIFY_EVERY_S:
+            self.verified_at, self.is_doubtful = now, True
 
     def went_wrong(self, pending: Pending, error: TeacherError, sent_at: float, now: float) -> None:
         """An attempt failed: find whether it is the row's fault or the server's load."""
@@ -79,12 +95,19 @@ class Member:
         if isinstance(error, TeacherBusy) or waited:
             pending.waits += 1
             self.tally.busy += 1
-            self.limit.refused(sent_at, now)
+            self.refusals_in_a_row += 1
+            self.limit.refused(sent_at, now, self.tally.in_flight)
         else:
             pending.faults += 1
             self.tally.faults += 1
         # A 429 says that the endpoint is alive; 503 may be its last word.
         self.faults_in_a_row += not isinstance(error, TeacherBusy) or error.is_doubtful
+
+    def delay(self, pending: Pending, error: TeacherError, retry: Retry) -> float:
+        """Seconds until a call that failed here is sent again."""
+        if isinstance(error, TeacherBusy):
+            return retry.delay_of_busy(self.refusals_in_a_row)
+        return retry.delay(pending.faults + pending.waits)
 
     @property
     def is_failing(self) -> bool:

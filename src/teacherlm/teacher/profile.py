@@ -57,11 +57,13 @@ class TeacherProfile:
     """One teacher."""
 
     url: str | None = None
-    """Root URL of a server that speaks text-generation-inference's protocol or OpenAI's."""
+    """Root URL of a server that speaks text-generation-inference's protocol or OpenAI's; `/v1` at its end: OpenAI's."""
     urls: tuple[str, ...] = ()
     """In its place: the root URLs of several servers with the same model."""
     embedded: str | None = None
     """A model that teacherlm serves itself while it runs: `nano`, a local path, or a Hub id."""
+    model: str | None = None
+    """The one to ask of the models that an OpenAI-compatible server lists; left out: it lists one."""
     kinds: dict[str, str] | None = None
     """In place of these: the teacher of each kind, by the names of other profiles."""
     prompts: str | None = None
@@ -124,6 +126,8 @@ class TeacherProfile:
             raise ValueError(
                 "a teacher has one of `url`, `urls` and an `embedded` model | write  url: http://HOST:PORT"
             )
+        if self.model is not None and self.embedded is not None:
+            raise ValueError("`model` chooses among the models of a server | leave it out: `embedded` names the model")
         if self.concurrency is not None and self.concurrency < 1:
             raise ValueError("`concurrency` must be 1 or more | leave it out to let the server's answers decide")
         return self

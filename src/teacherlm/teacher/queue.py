@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 
 from teacherlm.teacher.calls import Call
 from teacherlm.teacher.pool import Member, Pending
 
 MOST_TOGETHER = 48
 """Calls with one beginning that an endpoint pulls at once; more would keep the others waiting at the end of a run."""
+
+LOOKED_AT = 32
+"""Of the calls that come back, those among which one is looked for that another endpoint has failed."""
 
 
 class Calls:
@@ -29,8 +33,8 @@ class Calls:
         Args:
             may_begin: whether a new call may be begun.
         """
-        if self.ready:
-            return self._comes_back(member)
+        if (pending := self._comes_back(member)) is not None:
+            return pending
         if member.own:
             return member.own.popleft()
         if not may_begin:
@@ -43,15 +47,14 @@ class Calls:
         longest = max(self._members, key=lambda other: len(other.own))
         return longest.own.pop() if longest.own else None
 
-    def _comes_back(self, member: Member) -> Pending:
-        """Of the first few calls one that failed elsewhere, if there is another endpoint at all."""
-        if len(self._members) > 1:
-            for place in range(min(len(self.ready), 8)):
-                if self.ready[place].failed_at is not member:
-                    pending = self.ready[place]
-                    del self.ready[place]
-                    return pending
-        return self.ready.popleft()
+    def _comes_back(self, member: Member) -> Pending | None:
+        """The first of the calls that wait; where another endpoint works, one that has not just failed at this one."""
+        others_work = any(not other.away for other in self._members if other is not member)
+        for place, pending in enumerate(islice(self.ready, LOOKED_AT)):
+            if not others_work or pending.failed_at is not member:
+                del self.ready[place]
+                return pending
+        return None
 
     def _pull(self, member: Member) -> None:
         """Take the next call and those that follow it with the same beginning."""

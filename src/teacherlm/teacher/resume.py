@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from teacherlm.teacher.answered import AnsweredCalls
 from teacherlm.teacher.calls import Call
-from teacherlm.teacher.tgi import Info
+from teacherlm.teacher.wire import Info
 
 
 def unsettled(

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 LINES, SEALED = ".jsonl", ".parquet"
 
+BLOCK = 1 << 20
+"""Bytes of lines that are parsed at once."""
+
 
 @dataclass(frozen=True, order=True)
 class Segment:
@@ -92,8 +95,8 @@ def _parse(whole: bytes, schema: pa.Schema) -> pa.Table:
     import pyarrow.json
 
     options = pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
-    # One block: a line may be long, and a block must hold a whole one.
-    reading = pyarrow.json.ReadOptions(use_threads=False, block_size=max(len(whole) + 1, 1 << 16))
+    # A block must hold a whole line, and what is parsed at once takes several times its size.
+    reading = pyarrow.json.ReadOptions(use_threads=False, block_size=max(2 * _longest_line(whole), BLOCK))
     try:
         table = pyarrow.json.read_json(pa.BufferReader(whole), parse_options=options, read_options=reading)
         table = table.select(schema.names).cast(schema)
@@ -104,6 +107,13 @@ def _parse(whole: bytes, schema: pa.Schema) -> pa.Table:
         if not column.nullable and table[column.name].null_count:
             raise ValueError(f"`{column.name}` is missing")
     return table
+
+
+def _longest_line(whole: bytes) -> int:
+    longest = start = 0
+    while end := whole.find(b"\n", start) + 1:
+        longest, start = max(longest, end - start), end
+    return longest
 
 
 def seal(segment: Path) -> Path:
@@ -119,6 +129,8 @@ def seal(segment: Path) -> Path:
     with replacing(sealed) as temporary, disk_errors(sealed):
         pyarrow.parquet.write_table(table, temporary, compression="zstd")
         _sync(temporary)
+    del table
+    pyarrow.default_memory_pool().release_unused()
     return sealed
 
 

@@ -55,4 +55,6 @@ def one_line(text: str) -> str:
     >>> one_line("Iron  rusts.\\nWhy?")
     'Iron rusts. Why?'
     """
+    if text.isprintable() and "  " not in text:  # of all blanks only " " is printable; most texts are clean
+        return text.strip(" ")
     return _ANY.sub(" ", text).strip(" ")

@@ -1,0 +1,152 @@
+"""How many answers will be accepted, about: some of the fresh ones are judged while a run goes on, beside it.
+
+The project's own rules judge them, those that reject. Each sees nothing but the answers at hand, so that a rule which
+compares rationales with each other finds less here than in `check`, whose word counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from teacherlm.api.check import metrics_file, read_rules
+from teacherlm.api.progress import Judged
+from teacherlm.core.errors import TeacherlmError
+from teacherlm.project.find import ProjectFiles
+from teacherlm.quality.judge import judge
+from teacherlm.quality.rules import Rule
+from teacherlm.schemas.records import record
+from teacherlm.teacher.budget import Record
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from teacherlm.api.catalog import Catalog
+
+AT_ONCE = 300
+"""Answers of one look at most: the latest ones."""
+
+FIRST_S, EVERY_S = 2.0, 10.0
+"""From the start to the first look, and from one look to the next at least."""
+
+SHARE = 0.05
+"""Of the time that looks may take."""
+
+
+class Counted(Protocol):
+    """Takes what was found."""
+
+    judged: Mapping[str, Judged]
+    not_judged: str | None
+
+
+class Looks:
+    """Judges some of the answers of one run, in a thread of its own.
+
+    Args:
+        samples: the files of the dataset's samples.
+        rules: gives the rules and the SQL of the metrics.
+        state: takes what was found.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Path],
+        rules: Callable[[], tuple[Sequence[Rule], str]],
+        state: Counted,
+    ) -> None:
+        self._samples, self._rules, self._state = samples, rules, state
+        self._fresh: deque[Mapping[str, Any]] = deque(maxlen=AT_ONCE)
+        self._over = threading.Event()
+        self._connection: duckdb.DuckDBPyConnection | None = None
+
+    def noting(self, append: Record) -> Record:
+        """An `append` of the ledger that also shows the answers to this one."""
+        note = self._fresh.append
+
+        def noted(line: Mapping[str, Any]) -> None:
+            append(line)
+            if line["status"] == "ok":
+                note(line)
+
+        return noted
+
+    @contextlib.contextmanager
+    def looking(self) -> Iterator[None]:
+        """Look now and then while the block lasts."""
+        thread = threading.Thread(target=self._look_on, name="looks", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            while thread.is_alive():
+                if self._connection is not None:
+                    self._connection.interrupt()  # what it has just begun, if anything
+                thread.join(0.05)
+
+    def _look_on(self) -> None:
+        import duckdb
+
+        wait = FIRST_S
+        while not self._over.wait(wait):
+            started = time.monotonic()
+            try:
+                self.look()
+            except (TeacherlmError, duckdb.Error, OSError, ValueError) as error:  # Arrow's are ValueErrors
+                if not self._over.is_set():  # else it was interrupted
+                    self._state.not_judged = str(error).splitlines()[0]
+                return  # `check` says it in full
+            wait = max(EVERY_S, (time.monotonic() - started) * (1 / SHARE - 1))
+
+    def look(self) -> None:
+        """Judge the answers that came since the last look, or the latest of them.
+
+        Raises:
+            TeacherlmError: the rules cannot be run.
+        """
+        import pyarrow as pa
+
+        # One after the other, since answers come meanwhile.
+        lines = [self._fresh.popleft() for _ in range(len(self._fresh))]
+        if not lines:
+            return
+        con = self._connection = self._connection or self._opened()
+        # As in the ledger, the last answer of each text counts.
+        last = {(line["sample_id"], line["kind"], line["repeat"]): dict(line) for line in lines}
+        con.register("fresh", pa.Table.from_pylist(list(last.values()), schema=record("rationale").arrow()))
+        con.execute("CREATE OR REPLACE TEMP TABLE rationales AS FROM fresh")
+        con.unregister("fresh")
+        con.execute(
+            "CREATE OR REPLACE TEMP TABLE samples AS "
+            "SELECT * FROM every_sample WHERE sample_id IN (SELECT sample_id FROM rationales)"
+        )
+        rules, metrics = self._bound
+        judge(con, rules, metrics)
+        found = con.execute("SELECT kind, count(*), count_if(verdict = 'accepted') FROM verdicts GROUP BY kind")
+        judged = dict(self._state.judged)
+        for kind, looked_at, accepted in found.fetchall():
+            before = judged.get(kind, Judged())
+            judged[kind] = Judged(before.looked_at + looked_at, before.accepted + accepted)
+        self._state.judged = judged  # at once: others read it
+
+    def _opened(self) -> duckdb.DuckDBPyConnection:
+        import duckdb
+
+        rules, metrics = self._rules()
+        self._bound = [rule for rule in rules if rule.severity == "reject"], metrics
+        con = duckdb.connect()
+        con.execute("SET enable_progress_bar = false; SET TimeZone = 'UTC'; SET threads = 1")
+        con.read_parquet([str(path) for path in self._samples]).create_view("stored_samples")
+        con.execute(f"CREATE TEMP VIEW every_sample AS SELECT {record('sample').cast_list()} FROM stored_samples")
+        return con
+
+
+def project_rules(files: ProjectFiles, catalog: Catalog) -> Callable[[], tuple[Sequence[Rule], str]]:
+    """What judges the answers of a project; read when it is needed."""
+    return lambda: (read_rules(files, catalog), metrics_file(files).read_text(encoding="utf-8"))
