@@ -68,7 +68,7 @@ def pending_calls(
 
 
 def _may_be_known(order: Order, file: SampleFile, info: Info, answered: AnsweredCalls) -> Array:
-    """Of each sample, whether the ledger may hold the text of a kind and repeat; see `_place`."""
+    """Of each sample, whether the ledger may hold the text of each kind and repeat."""
     texts = [(kind, repeat) for kind in order.kinds for repeat in range(order.repeats)]
     if not len(answered):
         return np.zeros((file.rows, len(texts)), dtype=np.bool_)

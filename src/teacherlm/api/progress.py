@@ -1,4 +1,4 @@
-"""Progress: how far a run is, as plain numbers. The terminal's view, the line a minute and `run.json` all show these."""
+"""Progress: how far a run is, as plain numbers, which the terminal's view, the line a minute and `run.json` show."""
 
 from __future__ import annotations
 

@@ -11,12 +11,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from teacherlm.api.check import metrics_file, read_rules
 from teacherlm.api.progress import Judged
-from teacherlm.core.errors import TeacherlmError
 from teacherlm.project.find import ProjectFiles
 from teacherlm.quality.judge import judge
 from teacherlm.quality.rules import Rule
@@ -91,17 +91,15 @@ class Looks:
                 thread.join(0.05)
 
     def _look_on(self) -> None:
-        import duckdb
-
         wait = FIRST_S
         while not self._over.wait(wait):
             started = time.monotonic()
             try:
                 self.look()
-            except (TeacherlmError, duckdb.Error, OSError, ValueError) as error:  # Arrow's are ValueErrors
+            except Exception as error:  # whatever it is, the run goes on, and `check` says it in full
                 if not self._over.is_set():  # else it was interrupted
                     self._state.not_judged = str(error).splitlines()[0]
-                return  # `check` says it in full
+                return
             wait = max(EVERY_S, (time.monotonic() - started) * (1 / SHARE - 1))
 
     def look(self) -> None:
@@ -118,7 +116,7 @@ class Looks:
             return
         con = self._connection = self._connection or self._opened()
         # As in the ledger, the last answer of each text counts.
-        last = {(line["sample_id"], line["kind"], line["repeat"]): dict(line) for line in lines}
+        last = {(line["sample_id"], line["kind"], line["repeat"]): _typed(line) for line in lines}
         con.register("fresh", pa.Table.from_pylist(list(last.values()), schema=record("rationale").arrow()))
         con.execute("CREATE OR REPLACE TEMP TABLE rationales AS FROM fresh")
         con.unregister("fresh")
@@ -145,6 +143,11 @@ class Looks:
         con.read_parquet([str(path) for path in self._samples]).create_view("stored_samples")
         con.execute(f"CREATE TEMP VIEW every_sample AS SELECT {record('sample').cast_list()} FROM stored_samples")
         return con
+
+
+def _typed(line: Mapping[str, Any]) -> dict[str, Any]:
+    """A line as the record has it."""
+    return {**line, "created_at": datetime.fromisoformat(line["created_at"])}
 
 
 def project_rules(files: ProjectFiles, catalog: Catalog) -> Callable[[], tuple[Sequence[Rule], str]]:

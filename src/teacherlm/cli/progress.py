@@ -1,67 +1,91 @@
-"""One line tells the hour: redrawn in a terminal, once a minute elsewhere."""
+"""Where a run stands: a live view in a terminal, one line a minute elsewhere."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
-from rich.text import Text
 
 from teacherlm.api.augment import Augmented
+from teacherlm.api.progress import Meter, Progress
 from teacherlm.cli.output import err
+from teacherlm.cli.progress_view import accepted, duration, ending, percent, rate, view
+
+__all__ = ["AugmentLine", "augment_line", "duration", "line"]
 
 EVERY_S = 60.0
+"""Between two lines where there is no terminal."""
+
+A_SECOND = 4
+"""Drawings of the view."""
 
 
 class AugmentLine:
-    """The state of a run as one line on stderr."""
+    """Shows the states of a run, one after the other."""
 
-    def __init__(self, live: Live | None) -> None:
+    def __init__(self, live: bool) -> None:
         self._live = live
-        self._last = time.monotonic()
+        self._run: str | None = None
+        self._meter = Meter()
+        self._said_at = 0.0
+        self.progress: Progress | None = None
+        """The latest."""
 
     def __call__(self, state: Augmented) -> None:
-        if self._live is not None:
-            self._live.update(Text(line(state), no_wrap=True, overflow="ellipsis"))
-        elif time.monotonic() - self._last >= EVERY_S:
-            self._last = time.monotonic()
-            err.print(line(state), markup=False)
+        """Take note of a state; nothing here waits for the terminal."""
+        self.progress = progress = self._meter.see(state)
+        if not self._live and progress.seconds - self._said_at >= EVERY_S:
+            self._said_at = progress.seconds
+            err.print(line(progress), markup=False)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if self.progress is not None:
+            # The console's own settings are for sentences, which may be wider than the terminal.
+            options = options.update(no_wrap=False, overflow="fold")
+            shown = view(self.progress, options.max_width, console.height, ascii_only=options.ascii_only)
+            yield from console.render(shown, options)
 
 
 @contextmanager
 def augment_line() -> Iterator[AugmentLine]:
     """Show a run while the block lasts."""
-    if not err.is_terminal:
-        yield AugmentLine(None)
+    if not is_terminal():
+        yield AugmentLine(live=False)
         return
-    with Live(console=err, refresh_per_second=5, transient=True) as live:
-        yield AugmentLine(live)
+    shown = AugmentLine(live=True)
+    # Drawn by a thread of its own: a terminal that is slow, or held, holds up no answers.
+    with Live(shown, console=err, refresh_per_second=A_SECOND, transient=True, redirect_stdout=False):
+        yield shown
 
 
-def line(state: Augmented) -> str:
+def is_terminal() -> bool:
+    """Whether lines on stderr can be drawn again, whatever $FORCE_COLOR says of colours."""
+    return err.is_interactive and err.file.isatty()
+
+
+def line(progress: Progress) -> str:
     """The hour, as `creak  4,812/10,176 (47.3%) | answered 4,655 … | 1,366 new tok/s | in flight 64 | 72 min left`."""
-    tally = state.tally
-    share = f"{100 * state.done / state.planned:.1f}%" if state.planned else "-"
-    speed = tally.generated_tokens / state.seconds if state.seconds else 0.0
-    calls = tally.settled / state.seconds if state.seconds else 0.0
     parts = [
-        f"{state.dataset}  {state.done:,}/{state.planned:,} ({share})",
-        f"answered {tally.answered:,} truncated {tally.truncated:,} failed {tally.refused + tally.exhausted:,}",
-        f"{speed:,.0f} new tok/s",
-        f"in flight {tally.in_flight}",
+        f"{progress.dataset}  {progress.done:,}/{progress.wanted:,} ({percent(progress.done, progress.wanted, 1)})",
+        f"answered {progress.answered:,} truncated {progress.truncated:,} failed {progress.failed:,}",
     ]
-    if tally.waiting:
-        parts.append(f"waiting {tally.waiting}")
-    if state.stopped_by:
-        parts.append("finishing what is in flight; Ctrl-C again leaves now")
-    elif calls and state.done < state.planned:
-        parts.append(f"{duration((state.planned - state.done) / calls)} left")
+    if progress.looked_at:
+        parts.append(f"{accepted(progress)} accepted, of {progress.looked_at:,} looked at")
+    parts += [
+        f"{rate(progress.calls_per_second)} calls/s",
+        f"{progress.tokens_per_second:,.0f} new tok/s",
+        f"in flight {progress.in_flight:,}",
+    ]
+    if progress.waiting:
+        parts.append(f"waiting {progress.waiting:,}")
+    if away := [one for one in progress.endpoints if one.away]:
+        parts.append(f"away {len(away):,} of {len(progress.endpoints):,} servers")
+    if progress.cost is not None:
+        parts.append(f"cost {progress.cost:,.2f}")
+    if progress.stopped_by:
+        parts.append(ending(progress))
+    elif progress.seconds_left is not None and progress.done < progress.wanted:
+        parts.append(f"{duration(progress.seconds_left)} left")
     return " | ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

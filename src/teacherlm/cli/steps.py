@@ -76,6 +76,7 @@ def augment_dataset(
             concurrency=concurrency,
             budget=budget,
             watch=line,
+            estimate=True,
             tell=outcome.note,
         )
     outcome.rows.append(state.to_row())

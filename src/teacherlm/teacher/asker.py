@@ -190,7 +190,7 @@ class Asker:
             self._settle(member, pending, lines, error.reason)
         elif not self._stopping:
             self.tally.waiting += 1
-            self._rest(self._come_back(pending, member.delay(pending, error, self.teacher.retry)))
+            self._rest(self._come_back(pending, pending.delay(error, self.teacher.retry)))
 
     def _eject(self, member: Member, error: TeacherError) -> None:
         """Send nothing to an endpoint until it is well again."""

@@ -44,10 +44,10 @@ class Retry:
         return whole * random.uniform(0.5, 1.0)
 
     def delay_of_busy(self, refusals: int) -> float:
-        """Seconds to wait after an endpoint has refused so many calls in a row for lack of room.
+        """Seconds to wait after a call was refused so many times for lack of room.
 
-        Short, since a place may be free in the next moment, and doubled for an endpoint that refuses all: one that has
-        no room for long must not be asked at the speed of its refusals.
+        Short at first, since a place may be free in the next moment; doubled, since a server that refuses everything
+        must not be asked at the speed of its refusals.
         """
         whole: float = min(self.longest_s, min(self.first_s, BUSY_S) * 2 ** min(refusals - 1, 30))
         return whole * random.uniform(0.5, 1.0)

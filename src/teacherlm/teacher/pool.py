@@ -42,6 +42,12 @@ class Pending:
     failed_at: Member | None = None
     """The endpoint of the last attempt: the next one should try another."""
 
+    def delay(self, error: TeacherError, retry: Retry) -> float:
+        """Seconds until it is sent again."""
+        if isinstance(error, TeacherBusy):
+            return retry.delay_of_busy(self.waits)
+        return retry.delay(max(1, self.faults))
+
 
 @dataclass(eq=False)
 class Member:
@@ -55,8 +61,6 @@ class Member:
     """Whether another model may stand in the endpoint's place: nothing is recorded before it has said who it is."""
     faults_in_a_row: int = 0
     verified_at: float | None = None
-    refusals_in_a_row: int = 0
-    """For lack of room, since its last answer."""
     newest_answered: int = 0
     """The number of the latest request that was answered."""
     own: deque[Pending] = field(default_factory=deque)
@@ -78,7 +82,7 @@ class Member:
 
     def went_well(self, number: int, sent_at: float, now: float, tokens: int) -> None:
         """A request was answered, if only by a refusal of its prompt."""
-        self.faults_in_a_row = self.refusals_in_a_row = 0
+        self.faults_in_a_row = 0
         self.newest_answered = max(self.newest_answered, number)
         self.tally.answered += 1
         self.tally.generated_tokens += tokens
@@ -95,19 +99,12 @@ class Member:
         if isinstance(error, TeacherBusy) or waited:
             pending.waits += 1
             self.tally.busy += 1
-            self.refusals_in_a_row += 1
             self.limit.refused(sent_at, now, self.tally.in_flight)
         else:
             pending.faults += 1
             self.tally.faults += 1
         # A 429 says that the endpoint is alive; 503 may be its last word.
         self.faults_in_a_row += not isinstance(error, TeacherBusy) or error.is_doubtful
-
-    def delay(self, pending: Pending, error: TeacherError, retry: Retry) -> float:
-        """Seconds until a call that failed here is sent again."""
-        if isinstance(error, TeacherBusy):
-            return retry.delay_of_busy(self.refusals_in_a_row)
-        return retry.delay(pending.faults + pending.waits)
 
     @property
     def is_failing(self) -> bool:
