@@ -51,6 +51,8 @@ def bare(url: str, calls: int, concurrency: int) -> dict[str, float]:
 
 def whole(url: str, calls: int, concurrency: int) -> dict[str, float]:
     """`augment`: samples read and rendered, calls keyed, asked, written to the ledger, counted, sealed."""
+    import polars  # noqa: F401 - what a run imports on its way is start-up
+
     import teacherlm
 
     with tempfile.TemporaryDirectory() as scratch:

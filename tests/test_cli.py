@@ -23,10 +23,8 @@ import pytest
 
 from recipes import parquet, recipe
 from scripted import sensible, teacher
-from teacherlm.api.augment import Augmented
 from teacherlm.cli.main import main
 from teacherlm.cli.output import Outcome
-from teacherlm.cli.progress import duration, line
 from teacherlm.core.locks import held
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -276,10 +274,7 @@ def test_a_damaged_sample_file_is_named(small: Command, tmp_path: Path) -> None:
 FULL = """
 import errno, os, sys
 import teacherlm.core.files as files
-from teacherlm.api.augment import Augmented
 from teacherlm.cli.main import main
-from teacherlm.cli.output import Outcome
-from teacherlm.cli.progress import duration, line
 def full(path, value):
     raise OSError(errno.ENOSPC, "No space left on device")
 import teacherlm.builders.build as building
@@ -490,17 +485,6 @@ def test_an_interrupted_command_ends_with_130(small: Command, monkeypatch: pytes
 )
 def test_of_several_failures_the_severest_is_the_exit_code(codes: tuple[int, ...], code: int) -> None:
     assert Outcome("run", codes=set(codes)).finish(lambda rows: None) == code
-
-
-def test_one_line_tells_the_hour() -> None:
-    state = Augmented(dataset="creak", teacher="t", planned=10_176, already=0, seconds=100.0)
-    state.tally.answered, state.tally.truncated, state.tally.generated_tokens = 4655, 141, 136_600
-    state.tally.refused, state.tally.in_flight = 16, 64
-    assert line(state) == (
-        "creak  4,812/10,176 (47.3%) | answered 4,655 truncated 141 failed 16 "
-        "| 1,366 new tok/s | in flight 64 | 2 min left"
-    )
-    assert [duration(seconds) for seconds in (3.2, 600, 7200)] == ["3 s", "10 min", "2.0 h"]
 
 
 def wide_answer() -> Callable[[str], str]:

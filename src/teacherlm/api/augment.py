@@ -207,6 +207,7 @@ async def _ask(
             finally:
                 watcher.cancel()
                 state.stopped_by = state.stopped_by or shares[0].budget.stopped_by
+                log.tick()
                 if watch is not None:
                     watch(state)
 

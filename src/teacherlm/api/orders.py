@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from teacherlm.api.catalog import ChosenTeacher
@@ -11,7 +12,7 @@ from teacherlm.builders.mapping import BoundRecipe
 from teacherlm.builders.prompts import BoundPrompts
 from teacherlm.core.errors import Mistake
 from teacherlm.core.keys import digest
-from teacherlm.teacher.calls import Call, Sequel, make_call
+from teacherlm.teacher.calls import Call, Sequel, asked_with, make_call
 from teacherlm.teacher.wire import Info, json_of
 
 Strategy = Literal["explain", "star"]
@@ -83,12 +84,14 @@ class Order:
             parts: kinds to ask for in one request.
             beginning: see `Call.beginning`; empty: the sample's own.
         """
-        parameters = dict(self.parameters)
+        parameters, written = self.parameters, b"" if parts or self.seed is not None else self._written
         if parts:
-            parameters |= {"max_new_tokens": len(parts) * parameters["max_new_tokens"], **json_of(parts)}
+            budget = len(parts) * parameters["max_new_tokens"]
+            parameters = {**parameters, "max_new_tokens": budget, **json_of(parts)}
         if self.seed is not None:
             # 53 bits: some servers read the seed as a signed integer or a double.
-            parameters["seed"] = int(digest([self.seed, sample["sample_id"], kind, repeat])[:13], 16)
+            seed = int(digest([self.seed, sample["sample_id"], kind, repeat])[:13], 16)
+            parameters = {**parameters, "seed": seed}
         return make_call(
             sample_id=sample["sample_id"],
             dataset=self.bound.name,
@@ -103,7 +106,13 @@ class Order:
             sequel=sequel,
             parts=parts,
             beginning=beginning,
+            asked_with=written,
         )
+
+    @cached_property
+    def _written(self) -> bytes:
+        """What every call of a greedy teacher asks with."""
+        return asked_with(self.parameters, self.prompts.profile.stop)
 
 
 def make_orders(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from teacherlm.api.check import metrics_file, read_rules
 from teacherlm.api.progress import Judged
+from teacherlm.core.errors import TeacherlmError
 from teacherlm.project.find import ProjectFiles
 from teacherlm.quality.judge import judge
 from teacherlm.quality.rules import Rule
@@ -98,7 +99,7 @@ class Looks:
                 self.look()
             except Exception as error:  # whatever it is, the run goes on, and `check` says it in full
                 if not self._over.is_set():  # else it was interrupted
-                    self._state.not_judged = str(error).splitlines()[0]
+                    self._state.not_judged = _said(error)
                 return
             wait = max(EVERY_S, (time.monotonic() - started) * (1 / SHARE - 1))
 
@@ -143,6 +144,14 @@ class Looks:
         con.read_parquet([str(path) for path in self._samples]).create_view("stored_samples")
         con.execute(f"CREATE TEMP VIEW every_sample AS SELECT {record('sample').cast_list()} FROM stored_samples")
         return con
+
+
+def _said(error: Exception) -> str:
+    """An error in one line."""
+    if isinstance(error, TeacherlmError):
+        first = error.problems[0]
+        return f"{Path(first.where.partition(':')[0]).name}: {first.found}" if first.where else first.found
+    return str(error).partition("\n")[0]
 
 
 def _typed(line: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +27,9 @@ from teacherlm.teacher.wire import Info
 
 EVERY_S = 3.0
 """Between two writings of a record."""
+
+FRESH_S = 60.0
+"""A record that is older is not of a run that goes on."""
 
 RUNNING, DONE, STOPPED, FAILED, KILLED = "running", "done", "stopped", "failed", "killed"
 
@@ -156,6 +160,16 @@ def recorded(
         log.write(STOPPED)
         raise
     log.write(STOPPED if state.stopped_by else DONE)
+
+
+def progress_of(workspace: Workspace, dataset: str) -> dict[str, Any] | None:
+    """How far the run that goes on is, as its record had it last; None where none does."""
+    record = read_json(workspace.run_record(dataset)) or {}
+    if record.get("state") != RUNNING or workspace.holder(dataset) is None:
+        return None
+    # Where it is old its run was killed, and whoever writes now does something else.
+    age = datetime.now(UTC) - datetime.fromisoformat(record["updated_at"])
+    return record.get("progress") if age.total_seconds() < FRESH_S else None
 
 
 def runs_folder(workspace: Workspace, dataset: str) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from teacherlm.api import check as checking
+from teacherlm.api.runs import progress_of
 from teacherlm.api.workspace import open_session
 from teacherlm.builders.build import read_manifest
 from teacherlm.core.errors import TeacherlmError
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 def status(project: Project, names: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """One row for each of the datasets `names`; None: for all that are declared or in the workspace.
 
-    Columns: `dataset`, `samples`, `asked`, `accepted`, `rejected`, `truncated`, `failed`, `state`, `writer`.
+    Columns: `dataset`, `samples`, `asked`, `accepted`, `rejected`, `truncated`, `failed`, `state`, `writer`,
+    `progress` (of an augmentation that goes on; see `Progress`).
     """
     if names is None:
         names = sorted(set(project.datasets) | set(project.workspace.datasets()))
@@ -35,7 +37,7 @@ def _row_or_trouble(project: Project, name: str) -> dict[str, Any]:
         where = f"{error.where} " if isinstance(error, TeacherlmError) and error.where else ""
         columns = ("samples", "asked", "accepted", "rejected", "truncated", "failed")
         row: dict[str, Any] = {"dataset": name, **dict.fromkeys(columns)}
-        return row | {"state": f"{where}{found}", "writer": project.workspace.holder(name)}
+        return row | {"state": f"{where}{found}", "writer": project.workspace.holder(name), "progress": None}
 
 
 def _row(project: Project, name: str) -> dict[str, Any]:
@@ -50,6 +52,7 @@ def _row(project: Project, name: str) -> dict[str, Any]:
     row |= {column: getattr(report.books, column) if report else None for column in counts}
     row["state"] = _state(project, name, bool(manifest), row["asked"] or 0, report)
     row["writer"] = workspace.holder(name)
+    row["progress"] = progress_of(workspace, name)
     return row
 
 

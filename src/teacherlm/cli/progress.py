@@ -18,8 +18,8 @@ __all__ = ["AugmentLine", "augment_line", "duration", "line"]
 EVERY_S = 60.0
 """Between two lines where there is no terminal."""
 
-A_SECOND = 4
-"""Drawings of the view."""
+A_SECOND = 2
+"""Drawings of the view: each takes some 5 ms."""
 
 
 class AugmentLine:

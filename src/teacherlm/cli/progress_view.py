@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -97,11 +98,13 @@ def _kinds(kinds: Sequence[KindProgress], width: int, ascii_only: bool) -> Table
 
 
 def _cells(kind: KindProgress, has_wanted: bool) -> tuple[str, ...]:
+    wanted = f"{kind.wanted:,}"
+    done = f"{kind.done:>{len(wanted)},}"  # as wide as it will be, so that nothing moves when it grows
     return (
         kind.kind,
-        f"{kind.done:,}/{kind.wanted:,}" if has_wanted else f"{kind.done:,}",
-        percent(kind.done, kind.wanted),
-        f"{kind.answered:,}",
+        f"{done}/{wanted}" if has_wanted else done,
+        f"{percent(kind.done, kind.wanted):>4}",
+        f"{kind.answered:>{len(wanted)},}",
         f"{kind.truncated:,}",
         f"{kind.failed:,}",
         accepted(kind),
@@ -109,9 +112,10 @@ def _cells(kind: KindProgress, has_wanted: bool) -> tuple[str, ...]:
 
 
 def _bar(kind: KindProgress, cells: int, ascii_only: bool) -> Text:
-    full = cells * min(kind.done, kind.wanted) // kind.wanted if kind.wanted else 0
-    done, left = ("#", "-") if ascii_only else ("█", "░")
-    return Text.assemble((done * full, FINE), (left * (cells - full), QUIET))
+    full, half = divmod(2 * cells * min(kind.done, kind.wanted) // max(1, kind.wanted), 2)
+    whole, part, left = ("#", "", "-") if ascii_only else ("━", "╸" * half, "─")
+    done = whole * full + part
+    return Text.assemble((done, FINE), (left * (cells - len(done)), QUIET))
 
 
 def _servers(endpoints: Sequence[EndpointProgress], most: int, width: int) -> Table:
@@ -154,7 +158,7 @@ def _away(endpoints: Sequence[EndpointProgress]) -> list[Text]:
     reasons: dict[str, list[str]] = {}
     for one in endpoints:
         if one.away:
-            reasons.setdefault(one.away, []).append(_short(one.url))
+            reasons.setdefault(one.away.replace(f" at {one.url}", ""), []).append(_short(one.url))
     found = [
         f"away: {urls[0]}{f' and {len(urls) - 1:,} more' if urls[1:] else ''}: {why}" for why, urls in reasons.items()
     ]
@@ -190,6 +194,12 @@ def ending(progress: Progress) -> str:
     return f"--{str(progress.stopped_by).replace('_', '-')} is reached: {doing}"
 
 
+def briefly(row: Mapping[str, Any]) -> str:
+    """How far a run is, of its record's `progress`, such as `augmenting, 47%, 35 min left`."""
+    left = f", {duration(row['seconds_left'])} left" if row["seconds_left"] is not None else ""
+    return f"augmenting, {percent(row['done'], row['wanted'])}{left}"
+
+
 def _counted(reasons: Mapping[str, int]) -> str:
     return ", ".join(f"{why} ({count:,})" for why, count in sorted(reasons.items(), key=lambda found: -found[1]))
 
@@ -220,7 +230,12 @@ def _table() -> Table:
 
 
 def _short(url: str) -> str:
-    return url.removeprefix("http://")
+    return _plain(url.removeprefix("http://"))
+
+
+def _plain(words: str) -> str:
+    """Without what would steer the terminal: some words are a server's."""
+    return "".join(sign if sign.isprintable() else "?" for sign in words)
 
 
 def _middle(name: str, room: int) -> str:
@@ -230,6 +245,7 @@ def _middle(name: str, room: int) -> str:
 
 
 def _cut(text: Text, width: int) -> Text:
+    text.plain = _plain(text.plain)
     text.truncate(width, overflow="ellipsis")
     text.no_wrap = True
     return text

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
+from teacherlm.cli import progress_view
 from teacherlm.cli.output import cell, out, table
 from teacherlm.cli.show_plan import plan
 
@@ -124,4 +125,5 @@ def status(rows: Rows) -> None:
     table(rows, columns)
     for row in rows:
         if row["writer"]:
-            out.print(f"{row['dataset']} is being written by {row['writer']}", markup=False)
+            going = f": {progress_view.briefly(row['progress'])}" if row["progress"] else ""
+            out.print(f"{row['dataset']} is being written by {row['writer']}{going}", markup=False)

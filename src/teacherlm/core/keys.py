@@ -63,4 +63,5 @@ def call_key(
         64 hex digits.
     """
     asked_with = orjson.Fragment(parameters) if isinstance(parameters, bytes) else parameters
-    return digest([kind, prompt, asked_with, model, revision, sample_id, repeat])
+    parts = [kind, prompt, asked_with, model, revision, sample_id, repeat]
+    return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -108,7 +108,8 @@ class Asker:
         """The next call for an endpoint, counted as sent; None where there is none now."""
         if self._stopping:
             return None
-        pending = self._calls.next(member, may_begin=self.tally.waiting < CROWD * self._pool.ceiling)
+        crowded = self.tally.waiting and self.tally.waiting >= CROWD * self._pool.ceiling
+        pending = self._calls.next(member, may_begin=not crowded)
         if pending is None:
             return None
         if self.allowance is not None and not self.allowance.take():

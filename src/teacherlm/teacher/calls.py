@@ -76,28 +76,38 @@ class Call:
     def with_twice_the_budget(self, info: Info, first_text: str = "") -> Call:
         """The same question with room for twice as many tokens. Another budget is another key."""
         parameters = {**self.parameters, "max_new_tokens": 2 * self.parameters["max_new_tokens"]}
-        return _with_keys(replace(self, parameters=parameters, extended=True, first_text=first_text), info)
+        longer = replace(self, parameters=parameters, asked_with=b"", extended=True, first_text=first_text)
+        return _with_keys(longer, info)
 
 
 def _with_keys(call: Call, info: Info) -> Call:
     """Set the keys of a new call."""
-    call.asked_with = canonical({**call.parameters, "stop": call.stops})
-    call.keys = tuple(
-        [
-            call_key(
-                kind=kind,
-                prompt=call.prompt,
-                parameters=call.asked_with,
-                model=info.model,
-                revision=info.revision,
-                sample_id=call.sample_id,
-                repeat=call.repeat,
-            )
-            for kind in call.parts or (call.kind,)
-        ]
-    )
-    call.key = call.keys[0]
+    if not call.asked_with:
+        call.asked_with = asked_with(call.parameters, call.stops)
+    if call.parts:
+        call.keys = tuple([_key(call, kind, info) for kind in call.parts])
+        call.key = call.keys[0]
+    else:
+        call.key = _key(call, call.kind, info)
+        call.keys = (call.key,)
     return call
+
+
+def _key(call: Call, kind: str, info: Info) -> str:
+    return call_key(
+        kind=kind,
+        prompt=call.prompt,
+        parameters=call.asked_with,
+        model=info.model,
+        revision=info.revision,
+        sample_id=call.sample_id,
+        repeat=call.repeat,
+    )
+
+
+def asked_with(parameters: Mapping[str, Any], stops: Sequence[str]) -> bytes:
+    """What `Call.asked_with` holds."""
+    return canonical({**parameters, "stop": stops})
 
 
 def make_call(
@@ -115,10 +125,12 @@ def make_call(
     parts: tuple[str, ...] = (),
     sequel: Sequel | None = None,
     beginning: str = "",
+    asked_with: bytes = b"",
 ) -> Call:
     """A call with its keys.
 
     Args:
+        asked_with: see `Call.asked_with`; empty: made of `parameters` and `stops`.
         beginning: see `Call.beginning`; empty: calls about the same sample begin alike.
     """
     call = Call(
@@ -134,6 +146,7 @@ def make_call(
         parts=parts,
         sequel=sequel,
         beginning=beginning or sample_id,
+        asked_with=asked_with,
     )
     return _with_keys(call, info)
 

@@ -69,7 +69,7 @@ class Member:
 
     @property
     def has_room(self) -> bool:
-        return not self.away and self.tally.in_flight < self.limit.places
+        return self.tally.in_flight < self.tally.places and not self.away
 
     @property
     def is_unverified(self) -> bool:
@@ -78,7 +78,6 @@ class Member:
 
     def count(self, change: int) -> None:
         self.tally.in_flight += change
-        self.tally.places = self.limit.places
 
     def went_well(self, number: int, sent_at: float, now: float, tokens: int) -> None:
         """A request was answered, if only by a refusal of its prompt."""
@@ -87,6 +86,7 @@ class Member:
         self.tally.answered += 1
         self.tally.generated_tokens += tokens
         self.limit.answered(sent_at, now, self.tally.in_flight, tokens)
+        self.tally.places = self.limit.places
         if self.verified_at is None:
             self.verified_at = now
         elif now - self.verified_at > VERIFY_EVERY_S:
@@ -100,6 +100,7 @@ class Member:
             pending.waits += 1
             self.tally.busy += 1
             self.limit.refused(sent_at, now, self.tally.in_flight)
+            self.tally.places = self.limit.places
         else:
             pending.faults += 1
             self.tally.faults += 1
@@ -134,7 +135,7 @@ class Pool:
                 tally.away, most = error.found, None
             member = Member(endpoint, Limit.learn(concurrency, most), tally, away=tally.away is not None)
             member.is_doubtful = member.away
-            member.count(0)
+            tally.places = member.limit.places
             members.append(member)
         return cls(info, members)
 

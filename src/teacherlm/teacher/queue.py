@@ -33,7 +33,7 @@ class Calls:
         Args:
             may_begin: whether a new call may be begun.
         """
-        if (pending := self._comes_back(member)) is not None:
+        if self.ready and (pending := self._comes_back(member)) is not None:
             return pending
         if member.own:
             return member.own.popleft()

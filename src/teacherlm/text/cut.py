@@ -16,11 +16,15 @@ def rationale_text(answer: str, stops: Sequence[str]) -> str:
     >>> rationale_text("<think>hm</think> Iron rusts. Q: And", ["Q:"])
     'Iron rusts.'
     """
-    text = _THINKING.sub("", answer)
+    text = _without_thinking(answer) if "think>" in answer else answer
+    for stop in stops:
+        if stop in text:
+            text = text.partition(stop)[0]
+    return text.strip()
+
+
+def _without_thinking(text: str) -> str:
+    text = _THINKING.sub("", text)
     if "</think>" in text:  # some servers put the opening mark into the prompt
         text = text.rpartition("</think>")[2]
-    if "<think>" in text:  # cut while thinking: nothing of it is the rationale
-        text = text.partition("<think>")[0]
-    for stop in stops:
-        text = text.partition(stop)[0]
-    return text.strip()
+    return text.partition("<think>")[0]  # cut while thinking: nothing of it is the rationale
