@@ -128,10 +128,10 @@ def test_calls_that_were_given_up_count_their_requests_each_time(project: teache
         )
         for number in range(2)
     )
-    copied = failure_lines(refused, info, f"{REFUSED}too long", 1)[0]
+    copied = failure_lines(refused, f"{REFUSED}too long", 1)[0]
     with Ledger(project.workspace.rationales("d")) as ledger:
         for _ in range(2):
-            ledger.append(failure_lines(given_up, info, f"{EXHAUSTED}overloaded", 6)[0])
+            ledger.append(failure_lines(given_up, f"{EXHAUSTED}overloaded", 6)[0])
             ledger.append({**copied, "created_at": now()})
     (row,) = project.cost(by=["dataset"])
     assert (row["calls"], row["failed"], row["requests"], row["generated_tokens"]) == (0, 3, 13, 0)

@@ -47,7 +47,7 @@ def call(number: int, kind: str = KINDS[0], split: str = "train") -> Call:
 
 
 def answer(number: int, text: str = "Rust.", kind: str = KINDS[0], reason: str = "eos_token") -> dict[str, Any]:
-    return answer_line(call(number, kind), TEACHER, Completion(text, reason, 7, 3), 0.1, 1)
+    return answer_line(call(number, kind), Completion(text, reason, 7, 3), 0.1, 1)
 
 
 def folder_of(root: Path, kind: str = KINDS[0]) -> Path:
@@ -390,7 +390,7 @@ def line_of(number: int, outcome: str) -> dict[str, Any]:
     if outcome in ("answered", "truncated"):
         return answer(number, f"text {number}", reason="length" if outcome == "truncated" else "eos_token")
     reason = {"refused": REFUSED, "exhausted": EXHAUSTED}[outcome]
-    return failure_lines(call(number), TEACHER, f"{reason}502", 3)[0]
+    return failure_lines(call(number), f"{reason}502", 3)[0]
 
 
 @settings(max_examples=50, deadline=None)

@@ -338,7 +338,7 @@ def test_a_terminal_shows_it_and_is_left_clean(project: teacherlm.Project) -> No
         assert process.wait(60) == 0
     os.close(ours)
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", data.decode())
-    assert re.search(r"\d+ of 72 texts  [\d.]+ calls/s  \d+ tokens/s", shown)
+    assert re.search(r"\d+ of 72 texts  [\d,.]+ calls/s  [\d,]+ tokens/s", shown)
     assert re.search(r"kind +done +answered +truncated +failed +accepted", shown)
     assert max(len(words.strip("\r")) for words in re.split("[\r\n]+", shown)) <= 80
     assert data.rfind(b"\x1b[?25h") > data.rfind(b"\x1b[?25l")  # the cursor is back

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from teacherlm.core.errors import MachineFailed
 from teacherlm.core.files import disk_failure
 from teacherlm.schemas.records import KINDS
-from teacherlm.teacher.asker import CROWD, Asker, _worst
+from teacherlm.teacher.asker import CROWD, Asker
 from teacherlm.teacher.calls import Call, answer_line, make_call
 from teacherlm.teacher.client import Retry, Teacher, Timeout
-from teacherlm.teacher.errors import TeacherLost
+from teacherlm.teacher.errors import TeacherLost, worst
 from teacherlm.teacher.limit import SHARE, START
 from teacherlm.teacher.tally import Tally
 from teacherlm.teacher.wire import Completion, Info
@@ -91,7 +91,7 @@ class Run:
 
 def run(
     behaviour: Behaviour,
-    calls: Sequence[Call] | Iterator[Call],
+    calls: Sequence[Call] | Iterator[Call | None],
     meanwhile: Callable[[Run], Awaitable[None]] | None = None,
     *,
     concurrency: int | None = 4,
@@ -246,21 +246,46 @@ def test_a_call_that_waits_holds_no_place() -> None:
 
 
 def test_a_crowd_of_waiting_calls_lets_no_new_ones_in() -> None:
-    asked_for: list[Call] = []
-
-    def calls() -> Iterator[Call]:
-        for call in calls_of(100):
-            asked_for.append(call)
-            yield call
-
     async def meanwhile(now: Run) -> None:
         await now.until(lambda: now.tally.waiting >= CROWD * 2 and not now.tally.in_flight)
         for _ in range(20):
             await asyncio.sleep(0)
         now.asker.stop()
 
-    run([INCOMPLETE], calls(), meanwhile, concurrency=2, retry=Retry(first_s=3600, longest_s=3600))
-    assert CROWD * 2 <= len(asked_for) <= CROWD * 2 + 2
+    done = run([INCOMPLETE], calls_of(100), meanwhile, concurrency=2, retry=Retry(first_s=3600, longest_s=3600))
+    assert CROWD * 2 <= len(done.server.seen) <= CROWD * 2 + 2
+
+
+def test_calls_that_are_not_known_yet_are_waited_for() -> None:
+    """While an iterator finds out what is to be asked, answers come in."""
+    settled_before: list[int] = []
+
+    def calls() -> Iterator[Call | None]:
+        first, *others = calls_of(30)
+        yield first
+        while not now[0].tally.settled:
+            yield None
+        settled_before.append(now[0].tally.settled)
+        for call in others:
+            yield call
+            yield None
+
+    now: list[Run] = []
+    done = run([says("Rust.")], calls(), seen=now)
+    assert done.tally.answered == 90
+    assert settled_before == [1]
+
+
+def test_a_run_that_is_told_to_end_waits_for_no_new_calls() -> None:
+    now: list[Run] = []
+
+    def calls() -> Iterator[Call | None]:
+        for count in range(10_000_000):
+            if count == 100:
+                now[0].asker.stop()
+            yield None
+
+    assert run([says("Rust.")], calls(), seen=now).tally.requests == 0
 
 
 def test_a_refusal_for_lack_of_room_lowers_the_limit_and_answers_raise_it() -> None:
@@ -360,7 +385,7 @@ def test_a_cut_answer_without_a_budget_is_not_asked_again() -> None:
 def test_a_text_that_went_past_its_stop_is_whole(text: str, status: str, kept: str) -> None:
     """Servers miss a stop string inside a token and run into the limit."""
     (call,) = calls_of(1, KINDS[:1])
-    line = answer_line(call, TEACHER, Completion(text, "length", 7, 8), 0.1, 1)
+    line = answer_line(call, Completion(text, "length", 7, 8), 0.1, 1)
     assert (line["status"], line["text"], line["finish_reason"]) == (status, kept, "length")
 
 
@@ -529,7 +554,7 @@ def test_a_ledger_that_cannot_be_written_stops_the_run() -> None:
 def test_this_machine_comes_before_the_teacher() -> None:
     """A full disk and a teacher that locks us out in one moment: exit code 4, not 3."""
     errors = [TeacherLost("locked out"), ExceptionGroup("", [MachineFailed("the disk is full")])]
-    assert str(_worst(ExceptionGroup("", errors))) == "the disk is full"
+    assert str(worst(ExceptionGroup("", errors))) == "the disk is full"
 
 
 def test_a_mistake_in_the_calls_is_shown_as_it_is() -> None:

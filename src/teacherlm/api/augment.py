@@ -218,10 +218,10 @@ def _teacher(order: Order, urls: Mapping[str, Sequence[str]]) -> Teacher:
     return Teacher(urls[order.teacher.name], timeout=timeout, model=profile.model)
 
 
-async def _ask_all(askers: Sequence[Asker], plans: Sequence[Iterator[Call]]) -> None:
+async def _ask_all(askers: Sequence[Asker], plans: Sequence[Iterator[Call | None]]) -> None:
     """Ask all teachers at once. One that is lost does not stop the others; whatever else goes wrong does."""
 
-    async def ask(asker: Asker, plan: Iterator[Call]) -> None:
+    async def ask(asker: Asker, plan: Iterator[Call | None]) -> None:
         try:
             await asker.run(plan)
         except BaseException as error:

@@ -52,8 +52,10 @@ def pending_calls(
     answered: AnsweredCalls,
     state: Known,
     record: Callable[[Mapping[str, Any]], None],
-) -> Iterator[Call]:
+) -> Iterator[Call | None]:
     """The calls that have to be made; those of a sample, and of samples with one passage, next to each other.
+
+    None where the next one has to be looked for yet, and answers may be let in.
 
     Answers that are known but were replaced since (by those of another teacher or prompt) are recorded once more.
     """
@@ -101,6 +103,9 @@ class _Part:
         return mask
 
 
+_NOT_YET: tuple[Call | None, ...] = (None,)
+
+
 @dataclass
 class _Plan:
     """What is to be asked, of one run."""
@@ -112,7 +117,7 @@ class _Plan:
     record: Callable[[Mapping[str, Any]], None]
     parts: Sequence[_Part]
 
-    def calls(self) -> Iterator[Call]:
+    def calls(self) -> Iterator[Call | None]:
         to_ask = sum(int(part.may_be_unknown.sum()) for part in self.parts)
         to_look_up = sum(int(part.may_be_known.sum()) for part in self.parts)
         for part in self.parts:
@@ -130,9 +135,9 @@ class _Plan:
                     while calls > AT_ONCE and looked_up * to_ask < asked * to_look_up:
                         samples, left = next(found)
                         looked_up += samples
-                        yield from left
+                        yield from left or _NOT_YET
         for _, left in found:
-            yield from left
+            yield from left or _NOT_YET
 
     def _count(self, known: Array, sign: int = 1) -> None:
         """Count those of the texts that may be known which are wanted: of a kind that is drawn one is."""

@@ -123,7 +123,7 @@ def _left(
     """Texts, and characters of their prompts, that are still to be asked for."""
     left: dict[Key, tuple[float, float]] = {}
     for number, (order, info) in enumerate(zip(orders, infos, strict=True)):
-        for call in pending_calls(order, files, info, answered, _Known(), lambda line: None):
+        for call in filter(None, pending_calls(order, files, info, answered, _Known(), lambda line: None)):
             key = key_of(number, call)
             texts, characters = left.get(key, (0.0, 0.0))
             left[key] = texts + 1, characters + length_of(call)

@@ -33,7 +33,7 @@ AT_ONCE = 300
 """Answers of one look at most: the latest ones."""
 
 FIRST_S, EVERY_S = 2.0, 10.0
-"""From the start to the first look, and from one look to the next at least."""
+"""Until the first look, while there is nothing to look at; and from one look to the next at least."""
 
 SHARE = 0.05
 """Of the time that looks may take."""
@@ -95,6 +95,8 @@ class Looks:
         wait = FIRST_S
         while not self._over.wait(wait):
             started = time.monotonic()
+            if not self._fresh:
+                continue
             try:
                 self.look()
             except Exception as error:  # whatever it is, the run goes on, and `check` says it in full

@@ -11,16 +11,14 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from teacherlm.core.errors import TeacherlmError
 from teacherlm.teacher.answered import EXHAUSTED, REFUSED
 from teacherlm.teacher.calls import Call, answer_lines, failure_lines, following_call
 from teacherlm.teacher.client import Teacher
-from teacherlm.teacher.errors import TeacherAway, TeacherBusy, TeacherError, TeacherLost, TeacherRefused
+from teacherlm.teacher.errors import TeacherAway, TeacherBusy, TeacherError, TeacherLost, TeacherRefused, worst
 from teacherlm.teacher.patience import PROBE_EVERY_S
 from teacherlm.teacher.pool import EJECT_AFTER, Member, Pending, Pool
 from teacherlm.teacher.queue import Calls
 from teacherlm.teacher.tally import Tally
-from teacherlm.teacher.wire import Info
 
 CROWD = 4
 """Calls that may wait for another attempt, for each place. More mean a teacher in trouble: new ones would join them."""
@@ -60,10 +58,13 @@ class Asker:
         self._resting: set[asyncio.Task[None]] = set()
         """Tasks that wait for a moment; `stop` ends them."""
         self._failing_since: float | None = None
-        self._stopping = False
+        self._stopping = self._looking = False
 
-    async def run(self, calls: Iterator[Call]) -> Tally:
+    async def run(self, calls: Iterator[Call | None]) -> Tally:
         """Ask every call until it is settled, or until `stop`.
+
+        Args:
+            calls: see `queue.Calls`.
 
         Raises:
             TeacherLost: the teacher cannot be used (any more). What was answered is kept.
@@ -81,7 +82,7 @@ class Asker:
                         self._rest(self._probe(member, TeacherAway(member.tally.away or "", is_doubtful=True)))
                 self._send()
         except ExceptionGroup as group:
-            raise _worst(group) from None
+            raise worst(group) from None
         return self.tally
 
     def stop(self) -> None:
@@ -100,9 +101,17 @@ class Asker:
                 self._launch(self._ask_on(member, pending))
             if pending is None or not member.has_room:
                 open_to_calls.remove(member)
+        if self._calls.not_yet and not self._looking and not self._stopping:
+            self._looking = True
+            self._launch(self._look_again())
         if self._is_done:
             for task in self._resting:  # whoever is away is needed no more
                 task.cancel()
+
+    async def _look_again(self) -> None:  # for new calls, once answers have been let in
+        await asyncio.sleep(0)
+        self._looking = False
+        self._send()
 
     def _next(self, member: Member) -> Pending | None:
         """The next call for an endpoint, counted as sent; None where there is none now."""
@@ -149,10 +158,10 @@ class Asker:
             if member.is_unverified:
                 await self._pool.verify(member)
             now = self._clock()
-            lines = answer_lines(call, self._info, completion, now - sent_at, pending.requests, member.endpoint.url)
+            lines = answer_lines(call, completion, now - sent_at, pending.requests, member.endpoint.url)
         except TeacherRefused as error:
             self._went_well(member, pending, sent_at, 0)
-            self._settle(member, pending, _refusal(pending, self._info, error, member.endpoint.url), error.reason)
+            self._settle(member, pending, _refusal(pending, error, member.endpoint.url), error.reason)
         except TeacherError as error:
             self._went_wrong(member, pending, error, sent_at)
         else:
@@ -187,7 +196,7 @@ class Asker:
             self._eject(member, error)
         if pending.faults >= self.teacher.retry.attempts:
             found = f"{EXHAUSTED}{error}"
-            lines = failure_lines(pending.call, self._info, found, pending.requests, member.endpoint.url)
+            lines = failure_lines(pending.call, found, pending.requests, member.endpoint.url)
             self._settle(member, pending, lines, error.reason)
         elif not self._stopping:
             self.tally.waiting += 1
@@ -271,8 +280,7 @@ class Asker:
 
     @property
     def _is_done(self) -> bool:
-        nothing_left = self._stopping or (self._calls.is_empty and not self.tally.waiting)
-        return nothing_left and not self._in_flight
+        return not self._in_flight and (self._stopping or (self._calls.is_empty and not self.tally.waiting))
 
     def _out_of_patience(self) -> bool:
         since = self._failing_since
@@ -285,16 +293,8 @@ class Asker:
         )
 
 
-def _refusal(pending: Pending, info: Info, error: TeacherRefused, url: str) -> list[dict[str, Any]]:
+def _refusal(pending: Pending, error: TeacherRefused, url: str) -> list[dict[str, Any]]:
     """The lines of a refused call. Where there is no room for twice the budget, the first text is all there will be."""
     call = pending.call
     kept = {"status": "truncated", "text": call.first_text} if call.extended else {}
-    return [line | kept for line in failure_lines(call, info, f"{REFUSED}{error}", pending.requests, url)]
-
-
-def _worst(group: BaseExceptionGroup[Exception]) -> Exception:
-    """What stopped the run. A bug comes before this machine's failures, and those before the teacher's."""
-    errors: list[Exception] = []
-    for error in group.exceptions:
-        errors += [_worst(error)] if isinstance(error, BaseExceptionGroup) else [error]
-    return max(errors, key=lambda error: error.exit_code if isinstance(error, TeacherlmError) else 5)
+    return [line | kept for line in failure_lines(call, f"{REFUSED}{error}", pending.requests, url)]

@@ -67,6 +67,8 @@ class Call:
     """The canonical JSON of parameters and stop strings."""
     beginning: str = ""
     """What calls have in common whose prompts begin alike: they are sent next to each other."""
+    line: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """Its ledger line, as far as it is known before the answer."""
 
     @property
     def can_be_extended(self) -> bool:
@@ -90,6 +92,7 @@ def _with_keys(call: Call, info: Info) -> Call:
     else:
         call.key = _key(call, call.kind, info)
         call.keys = (call.key,)
+    call.line = _line(call, info)
     return call
 
 
@@ -159,14 +162,14 @@ def following_call(call: Call, line: Mapping[str, Any]) -> Call | None:
 
 
 def answer_lines(
-    call: Call, info: Info, completion: Completion, latency_s: float, attempts: int, endpoint: str | None = None
+    call: Call, completion: Completion, latency_s: float, attempts: int, endpoint: str | None = None
 ) -> list[dict[str, Any]]:
     """The ledger lines of an answer: one, or one for each of the call's parts.
 
     Raises:
         TeacherFault: an answer that should hold several texts holds something else.
     """
-    whole = answer_line(call, info, completion, latency_s, attempts, endpoint)
+    whole = answer_line(call, completion, latency_s, attempts, endpoint)
     if not call.parts:
         return [whole]
     try:
@@ -207,7 +210,7 @@ def _shared(call: Call, whole: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def answer_line(
-    call: Call, info: Info, completion: Completion, latency_s: float, attempts: int, endpoint: str | None = None
+    call: Call, completion: Completion, latency_s: float, attempts: int, endpoint: str | None = None
 ) -> dict[str, Any]:
     """The ledger line of an answer that is one text.
 
@@ -216,23 +219,26 @@ def answer_line(
     """
     text = rationale_text(completion.text, call.stops)
     is_whole = not completion.is_cut or text != rationale_text(completion.text, ())
-    line = _line(call, info, attempts, endpoint)
+    line = call.line.copy()
     line["text"] = text
-    line["status"] = "ok" if is_whole else "truncated"
+    if not is_whole:
+        line["status"] = "truncated"
+    elif call.sequel is not None:
+        line["predicted_answer"] = call.sequel.predicted(text)
     line["finish_reason"] = completion.finish_reason
     line["prompt_tokens"] = completion.prompt_tokens
     line["generated_tokens"] = completion.generated_tokens
     line["latency_ms"] = round(latency_s * 1000, 3)
-    if call.sequel and is_whole:
-        line["predicted_answer"] = call.sequel.predicted(text)
+    line["attempts"] = attempts
+    line["endpoint"] = endpoint
+    line["created_at"] = now()
     return line
 
 
-def failure_lines(
-    call: Call, info: Info, failure: str, attempts: int, endpoint: str | None = None
-) -> list[dict[str, Any]]:
+def failure_lines(call: Call, failure: str, attempts: int, endpoint: str | None = None) -> list[dict[str, Any]]:
     """The ledger lines of a call that was refused for good, or given up for this run."""
-    return _shared(call, _line(call, info, attempts, endpoint) | {"status": "failed", "failure": failure})
+    found = {"status": "failed", "failure": failure, "attempts": attempts, "endpoint": endpoint, "created_at": now()}
+    return _shared(call, call.line | found)
 
 
 def human_line(*, sample_id: str, dataset: str, split: str, kind: str, text: str) -> dict[str, Any]:
@@ -240,10 +246,10 @@ def human_line(*, sample_id: str, dataset: str, split: str, kind: str, text: str
     call = Call(sample_id, dataset, split, kind, 0, "", {}, (), strategy="human")
     call.key = digest([kind, "human", text, sample_id, 0])
     nobody = dict.fromkeys(("teacher_model", "teacher_revision", "parameters", "prompt_sha256"))
-    return _line(call, Info("", None), 0, None) | {"text": text} | nobody
+    return _line(call, Info("", None)) | {"text": text, "created_at": now()} | nobody
 
 
-def _line(call: Call, info: Info, attempts: int, endpoint: str | None) -> dict[str, Any]:
+def _line(call: Call, info: Info) -> dict[str, Any]:
     """A line without an answer; its columns in the record's order, for people who read lines."""
     prompt = call.prompt if isinstance(call.prompt, str) else canonical(call.prompt).decode()
     return {
@@ -259,14 +265,14 @@ def _line(call: Call, info: Info, attempts: int, endpoint: str | None) -> dict[s
         "prompt_tokens": None,
         "generated_tokens": None,
         "latency_ms": None,
-        "attempts": attempts,
+        "attempts": 0,
         "teacher_model": info.model,
         "teacher_revision": info.revision,
-        "endpoint": endpoint,
+        "endpoint": None,
         "parameters": call.asked_with.decode(),
         "prompt_sha256": text_digest(prompt),
         "call_key": call.key,
         "strategy": call.strategy,
         "predicted_answer": None,
-        "created_at": now(),
+        "created_at": None,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from teacherlm.core.errors import RemoteFailed
+from teacherlm.core.errors import RemoteFailed, TeacherlmError
 
 
 class TeacherError(Exception):
@@ -51,3 +51,11 @@ class TeacherLost(RemoteFailed):
 
 class TeacherAbsent(TeacherLost):
     """Nobody answers there, or not yet: another endpoint of the same teacher may be asked."""
+
+
+def worst(group: BaseExceptionGroup[Exception]) -> Exception:
+    """What stopped the run. A bug comes before this machine's failures, and those before the teacher's."""
+    errors: list[Exception] = []
+    for error in group.exceptions:
+        errors += [worst(error)] if isinstance(error, BaseExceptionGroup) else [error]
+    return max(errors, key=lambda error: error.exit_code if isinstance(error, TeacherlmError) else 5)

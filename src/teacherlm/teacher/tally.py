@@ -111,7 +111,11 @@ class Tally:
         of_kind = self.kinds.get(kind)
         if of_kind is None:
             of_kind = self.kinds[kind] = KindTally()
-        setattr(of_kind, outcome, getattr(of_kind, outcome) + 1)
-        setattr(self, outcome, getattr(self, outcome) + 1)
+        if outcome == "answered":  # as nearly all are
+            of_kind.answered += 1
+            self.answered += 1
+        else:
+            setattr(of_kind, outcome, getattr(of_kind, outcome) + 1)
+            setattr(self, outcome, getattr(self, outcome) + 1)
         if failure is not None:
             self.failures[failure] += 1
