@@ -1,8 +1,9 @@
 """What a call costs: the whole of `augment` beside a bare pyreqwest loop, against a server that answers at once.
 
-    make bench            # or: python benchmarks/client.py --calls 10000 100000 --concurrency 64
+    make bench            # or: python benchmarks/client.py --calls 10000 1000000 --concurrency 64 512 --rounds 3
 
-Each measurement is a process of its own, so that its peak memory is its own. CPU is that of the client's process alone,
+The two take turns, and the median of the rounds is shown: single rounds on shared cores vary by half. Each
+measurement is a process of its own, so that its peak memory is its own. CPU is that of the client's process alone,
 from the first call to the last, its threads included; start-up and imports are left out on both sides.
 """
 
@@ -20,6 +21,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 
 HERE = Path(__file__).resolve().parent
 KINDS = 3
@@ -106,14 +108,16 @@ def measure(what: str, url: str, calls: int, concurrency: int) -> dict[str, floa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, nargs="+", default=[10_000, 100_000])
-    parser.add_argument("--concurrency", type=int, nargs="+", default=[64])
+    parser.add_argument("--concurrency", type=int, nargs="+", default=[64, 512])
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--one", nargs=4, metavar=("WHAT", "URL", "CALLS", "CONCURRENCY"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
         what, url, calls, concurrency = given.one
         print(json.dumps({"bare": bare, "augment": whole}[what](url, int(calls), int(concurrency))), flush=True)
         os._exit(0)  # a native thread may still hold the interpreter; nothing is left to be done
-    print(f"{'':<10}{'calls':>9}{'in flight':>11}{'calls/s':>10}{'CPU ms/call':>13}{'CPU ratio':>11}{'peak MB':>9}")
+    print(f"{'':<10}{'calls':>9}{'in flight':>11}{'calls/s':>10}{'of bare':>9}", end="")
+    print(f"{'CPU ms/call':>13}{'CPU ratio':>11}{'peak MB':>9}")
     with subprocess.Popen(
         [sys.executable, str(HERE / "loopback.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as server:
@@ -121,13 +125,19 @@ def main() -> None:
         url = server.stdout.readline().strip()
         for concurrency in given.concurrency:
             for calls in given.calls:
-                base = measure("bare", url, calls, concurrency)
-                for what, taken in (("bare loop", base), ("augment", measure("augment", url, calls, concurrency))):
+                rounds = [
+                    (measure("bare", url, calls, concurrency), measure("augment", url, calls, concurrency))
+                    for _ in range(given.rounds)
+                ]
+                sides = zip(*rounds, strict=True)
+                base, ours = ({name: median(one[name] for one in side) for name in side[0]} for side in sides)
+                for what, taken in (("bare loop", base), ("augment", ours)):
+                    share = base["seconds"] / taken["seconds"]
                     print(
-                        f"{what:<10}{calls:>9,}{concurrency:>11}{calls / taken['seconds']:>10,.0f}"
-                        f"{1000 * taken['cpu'] / calls:>13.3f}{taken['cpu'] / base['cpu']:>11.2f}"
-                        f"{taken['peak_mb']:>9.0f}"
+                        f"{what:<10}{calls:>9,}{concurrency:>11}{calls / taken['seconds']:>10,.0f}{share:>9.0%}", end=""
                     )
+                    print(f"{1000 * taken['cpu'] / calls:>13.3f}{taken['cpu'] / base['cpu']:>11.2f}", end="")
+                    print(f"{taken['peak_mb']:>9.0f}", flush=True)
         server.stdin.close()
 
 
