@@ -15,7 +15,7 @@ MOST_TOGETHER = 48
 LOOKED_AT = 32
 """Of the calls that come back, those among which one is looked for that another endpoint has failed."""
 
-DRAWN_AT_ONCE = 128
+DRAWN_AT_ONCE = 256
 """New calls made in one go: between answers, with all that they need out of the processor's caches, one takes four
 times as long. A millisecond or two for all of them: no answer waits long."""
 
