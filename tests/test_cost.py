@@ -315,12 +315,17 @@ def test_the_command(project: teacherlm.Project, capsys: pytest.CaptureFixture[s
         assert words in command(capsys, "cost", *arguments, code=2)[1]
 
 
-def test_a_damaged_record_is_named(project: teacherlm.Project, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("text", ["{", "", "[1, 2]", '{"run": "x"}'])
+def test_a_damaged_record_hides_no_answer(
+    project: teacherlm.Project, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
     with teacher() as served:
         project.augment("d", teacher=served.url, limit=1)
     (path,) = project.workspace.run_record("d").parent.glob("runs/*.json")
-    path.write_text("{")
-    assert path.name in command(capsys, "cost", code=4)[1]
+    path.write_text(text)
+    project.workspace.run_record("d").write_text(text)
+    assert "no run on record" in command(capsys, "cost")[0]
+    assert project.status(["d"])[0]["state"] == "augmented"
 
 
 def test_unknown_groups_and_datasets(project: teacherlm.Project) -> None:

@@ -129,7 +129,7 @@ def test_endpoints_of_different_models_are_refused() -> None:
         run([ANSWERS, ANSWERS], 1, infos={1: ANOTHER})
 
 
-@pytest.mark.parametrize("urls", [[], ["http://127.0.0.1:1", "127.0.0.1:1/"]])
+@pytest.mark.parametrize("urls", [[], ["http://127.0.0.1:1", "127.0.0.1:1/"], ["http://h:1", "http://H:1/v1"]])
 def test_endpoints_are_named_once(urls: list[str]) -> None:
     with pytest.raises(Mistake):
         Teacher(urls)
@@ -236,6 +236,64 @@ def test_a_busy_endpoint_leaves_the_work_to_the_other() -> None:
     asker, servers, _ = run([[BUSY], ANSWERS], 100, concurrency=None)
     assert asker.tally.answered == 300
     assert len(servers[1].seen) == 300
+
+
+def test_calls_that_were_refused_do_not_wait_for_an_endpoint_that_hangs() -> None:
+    """The one that had no room for a moment is free again; the other has all of its places taken for ever."""
+    never = asyncio.Event()
+    refused: set[str] = set()
+
+    def once_busy(asked: Asked) -> Reply:
+        if asked.prompt in refused or len(refused) >= 5:
+            return RUST
+        refused.add(asked.prompt)
+        return BUSY
+
+    async def meanwhile(asker: Asker, servers: Sequence[Unkind]) -> None:
+        await servers[0].until(lambda: len(servers[0].seen) >= 60 - 4 + 5)
+        while asker.tally.settled < 60 - 4:  # noqa: ASYNC110 - the asker has no event for it
+            await asyncio.sleep(0)
+        asker.stop()
+        await servers[1].leave()
+
+    asker, servers, _ = run([once_busy, lambda _: slow(never, RUST)], 20, meanwhile)
+    assert asker.tally.settled == 56
+    assert servers[1].at_work == 0
+
+
+@pytest.mark.parametrize("status", [401, 404])
+def test_an_endpoint_that_is_lost_does_not_stop_the_others(status: int) -> None:
+    asker, _, lines = run([[RUST] * 5 + [fails(status, "no")], ANSWERS], 60)
+    assert asker.tally.answered == len(lines) == 180
+    assert asker.tally.faults["not there"] >= 1
+    assert asker.tally.endpoints[0].answered == 5
+
+
+def test_the_last_endpoint_that_is_lost_is_named() -> None:
+    with pytest.raises(TeacherLost, match=r"http://127\.0\.0\.1:\d+: the teacher does not let us in"):
+        run([[fails(401, "no")], [fails(401, "no")]], 10)
+
+
+def test_an_endpoint_that_hangs_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("teacherlm.teacher.asker.DRAIN_S", 0.05)
+    never = asyncio.Event()
+
+    async def meanwhile(asker: Asker, servers: Sequence[Unkind]) -> None:
+        await servers[0].until(lambda: servers[0].at_work == 4)
+        asker.stop()
+
+    asker, _, lines = run([lambda _: slow(never, RUST)], 10, meanwhile)
+    assert asker.tally.settled == len(lines) == 0
+    assert asker.tally.in_flight == 0
+
+
+def test_tokens_are_counted_by_an_endpoint_that_is_there() -> None:
+    async def meet() -> int | None:
+        async with Unkind(ANSWERS) as server, Teacher(["http://127.0.0.1:9", server.url]) as teacher:
+            await teacher.info()
+            return await teacher.tokens("Q: Why?")
+
+    assert asyncio.run(meet()) is None  # that one does not count, and says so
 
 
 # --- on the command line ---------------------------------------------------------------------------------------------

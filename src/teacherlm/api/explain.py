@@ -18,11 +18,11 @@ from teacherlm.api.explain_row import Row, find_row, own_ledger
 from teacherlm.api.listening import listening
 from teacherlm.api.orders import DRAWN, Order, make_orders
 from teacherlm.api.plan import NOBODY
+from teacherlm.api.runs import read_record
 from teacherlm.api.traced import maker_of
 from teacherlm.builders.build import MANIFEST, mapping_fingerprint, read_manifest
 from teacherlm.builders.mapping import BoundRecipe
 from teacherlm.core.errors import Mistake, RemoteFailed
-from teacherlm.core.files import read_json
 from teacherlm.schemas.records import KINDS
 from teacherlm.teacher.answered import AnsweredCalls
 from teacherlm.teacher.client import Teacher, Timeout
@@ -222,7 +222,7 @@ def _teacher(
     """The teacher whose questions are compared, and how it was chosen."""
     if given:
         return project.teacher(given), "--teacher"
-    last = (read_json(project.workspace.run_record(row.dataset)) or {}).get("teacher")
+    last = read_record(project.workspace.run_record(row.dataset)).get("teacher")
     for name, origin in ((last, "the last run"), (os.environ.get(TEACHER), f"${TEACHER}")):
         if name:
             try:

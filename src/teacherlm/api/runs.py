@@ -164,12 +164,23 @@ def recorded(
 
 def progress_of(workspace: Workspace, dataset: str) -> dict[str, Any] | None:
     """How far the run that goes on is, as its record had it last; None where none does."""
-    record = read_json(workspace.run_record(dataset)) or {}
+    record = read_record(workspace.run_record(dataset))
     if record.get("state") != RUNNING or workspace.holder(dataset) is None:
         return None
     # Where it is old its run was killed, and whoever writes now does something else.
     age = datetime.now(UTC) - datetime.fromisoformat(record["updated_at"])
     return record.get("progress") if age.total_seconds() < FRESH_S else None
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A run's record; empty where there is none, or a file that is none: answers do not depend on it."""
+    try:
+        record = read_json(path)
+    except MachineFailed:
+        return {}
+    if not isinstance(record, dict) or not record.keys() >= {"run", "state", "started_at", "updated_at"}:
+        return {}
+    return record
 
 
 def runs_folder(workspace: Workspace, dataset: str) -> Path:
@@ -179,11 +190,10 @@ def runs_folder(workspace: Workspace, dataset: str) -> Path:
 def read_runs(workspace: Workspace, dataset: str) -> list[dict[str, Any]]:
     """The records of a dataset's runs, in the order of their starts; those that ended without a word are `killed`.
 
-    Raises:
-        MachineFailed: a record cannot be read.
+    What is no record is passed over: its answers are then those of the run before, or of none.
     """
-    found = [read_json(path) for path in runs_folder(workspace, dataset).glob("[!.]*.json")]
-    runs = sorted((run for run in found if run), key=lambda run: run["started_at"])
+    found = [read_record(path) for path in runs_folder(workspace, dataset).glob("[!.]*.json")]
+    runs = sorted((run for run in found if run), key=lambda run: str(run["started_at"]))
     for run in runs:
         is_going_on = run is runs[-1] and workspace.holder(dataset) is not None
         if run["state"] == RUNNING and not is_going_on:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from rich.console import Console
@@ -116,6 +116,10 @@ def show_error(error: TeacherlmError) -> None:
     err.print(f"{error}", style="red" if err.is_terminal else "", markup=False)
 
 
+LEAST_WORDS = 12
+"""Letters of a column of words, at least, however narrow the terminal is."""
+
+
 def table(rows: Sequence[dict[str, Any]], columns: Sequence[str], *, title: str | None = None) -> None:
     """Rows as an aligned table; numbers to the right, nothing for None."""
     shown = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
@@ -123,10 +127,14 @@ def table(rows: Sequence[dict[str, Any]], columns: Sequence[str], *, title: str 
         numeric = all(isinstance(row.get(column), int | float | None) for row in rows)
         name = column.replace("_", " ")
         # Only words are folded where the terminal is narrow: a number in two lines is none.
-        shown.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
+        longest = max((len(cell(row.get(column))) for row in rows), default=0)
+        least = longest if numeric else min(longest, LEAST_WORDS)
+        justify: Literal["right", "left"] = "right" if numeric else "left"
+        shown.add_column(name, justify=justify, overflow="fold", no_wrap=numeric, min_width=least)
     for row in rows:
         shown.add_row(*[cell(row.get(column)) for column in columns])
-    out.print(shown)
+    # Where even folded words do not fit, a table that is too wide is better than one with cut numbers.
+    out.print(shown, width=max(out.width, out.measure(shown).minimum), crop=False)
 
 
 def cell(value: Any) -> str:

@@ -9,29 +9,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from teacherlm.teacher.answered import EXHAUSTED, REFUSED
-from teacherlm.teacher.calls import Call, answer_lines, failure_lines, following_call
+from teacherlm.teacher.budget import Allowance
+from teacherlm.teacher.calls import Call, answer_lines, failure_lines, following_call, refusal_lines
 from teacherlm.teacher.client import Teacher
 from teacherlm.teacher.errors import TeacherAway, TeacherBusy, TeacherError, TeacherLost, TeacherRefused, worst
-from teacherlm.teacher.patience import PROBE_EVERY_S
+from teacherlm.teacher.patience import DRAIN_S, PROBE_EVERY_S
 from teacherlm.teacher.pool import EJECT_AFTER, Member, Pending, Pool
 from teacherlm.teacher.queue import Calls
 from teacherlm.teacher.tally import Tally
 
 CROWD = 4
 """Calls that may wait for another attempt, for each place. More mean a teacher in trouble: new ones would join them."""
-
-
-class Allowance(Protocol):
-    """What a run may still spend."""
-
-    def take(self) -> bool:
-        """Take one request; False where nothing more may be sent."""
-
-    def spent(self, prompt_tokens: int, generated_tokens: int) -> None:
-        """Count what an answer took."""
 
 
 @dataclass
@@ -57,6 +48,10 @@ class Asker:
         """Numbers of the requests that are on their way; the lowest is the oldest."""
         self._resting: set[asyncio.Task[None]] = set()
         """Tasks that wait for a moment; `stop` ends them."""
+        self._working: set[asyncio.Task[None]] = set()
+        """Places: tasks that send calls."""
+        self._longest_s = 0.0
+        """Latency of the slowest answer."""
         self._failing_since: float | None = None
         self._stopping = self._looking = False
 
@@ -87,8 +82,18 @@ class Asker:
 
     def stop(self) -> None:
         """Send nothing more; what is in flight is still answered and kept."""
+        if self._working and not self._stopping:
+            self._launch(self._end())
         self._stopping = True
         for task in self._resting:
+            task.cancel()
+
+    async def _end(self) -> None:
+        """Give up what is not answered when it should long have been: a server may hang."""
+        deadline = self._clock() + min(self.teacher.timeout.read_s, max(DRAIN_S, 3 * self._longest_s))
+        while self._working and self._clock() < deadline:
+            await asyncio.wait(self._working, timeout=deadline - self._clock())
+        for task in self._working:
             task.cancel()
 
     def _send(self) -> None:
@@ -97,8 +102,10 @@ class Asker:
         open_to_calls = [member for member in self._pool.members if member.has_room]
         while open_to_calls:
             member = min(open_to_calls, key=lambda one: (one.tally.in_flight + 1) / one.limit.places)
-            if (pending := self._next(member)) is not None:
-                self._launch(self._ask_on(member, pending))
+            pending = self._next(member)
+            if pending is not None and (task := self._launch(self._ask_on(member, pending))):
+                self._working.add(task)
+                task.add_done_callback(self._working.discard)
             if pending is None or not member.has_room:
                 open_to_calls.remove(member)
         if self._calls.not_yet and not self._looking and not self._stopping:
@@ -150,36 +157,33 @@ class Asker:
         """Make one attempt: it settles the call, or the call waits for another."""
         call, sent_at = pending.call, self._clock()
         try:
-            try:
-                completion = await member.endpoint.once(call.prompt, call.parameters, call.stops)
-            except TeacherRefused:
-                await self._pool.verify(member)
-                raise
-            if member.is_unverified:
-                await self._pool.verify(member)
+            completion = await self._pool.once(member, call)
             now = self._clock()
+            self._longest_s = max(self._longest_s, now - sent_at)
             lines = answer_lines(call, completion, now - sent_at, pending.requests, member.endpoint.url)
         except TeacherRefused as error:
-            self._went_well(member, pending, sent_at, 0)
-            self._settle(member, pending, _refusal(pending, error, member.endpoint.url), error.reason)
+            self._failing_since = None
+            member.went_well(pending.number, sent_at, self._clock(), 0)
+            self._settle(
+                member,
+                pending,
+                refusal_lines(call, f"{REFUSED}{error}", pending.requests, member.endpoint.url),
+                error.reason,
+            )
         except TeacherError as error:
             self._went_wrong(member, pending, error, sent_at)
         else:
-            self._went_well(member, pending, sent_at, completion.generated_tokens or 0)
+            self._failing_since = None
+            member.went_well(pending.number, sent_at, now, completion.generated_tokens or 0)
             self._settle(member, pending, lines, None)
         finally:
             self._in_flight.discard(pending.number)
             member.count(-1)
             self.tally.in_flight -= 1
 
-    def _went_well(self, member: Member, pending: Pending, sent_at: float, tokens: int) -> None:
-        self._failing_since = None
-        member.went_well(pending.number, sent_at, self._clock(), tokens)
-
     def _went_wrong(self, member: Member, pending: Pending, error: TeacherError, sent_at: float) -> None:
         now = self._clock()
         member.is_doubtful = member.is_doubtful or error.is_doubtful
-        pending.failed_at = member
         self.tally.faults[error.reason] += 1
         self.tally.busy += isinstance(error, TeacherBusy)
         if self._failing_since is None:
@@ -271,8 +275,10 @@ class Asker:
                 try:
                     await self._pool.verify(member)
                     member.away = False
-                except TeacherAway as still:
-                    member.tally.away = str(still)
+                except (TeacherAway, TeacherLost) as still:
+                    if isinstance(still, TeacherLost) and len(self._pool.members) == 1:
+                        raise
+                    member.tally.away = still.found if isinstance(still, TeacherLost) else str(still)
         if not member.away:
             member.tally.away = None
             member.faults_in_a_row = EJECT_AFTER - 1  # one more fault, and it is away again
@@ -291,10 +297,3 @@ class Asker:
             f"{self.teacher.url} has answered nothing for {self.teacher.timeout.patience_s:g} s ({error})",
             "look at the server and run the same command again; everything that was answered is kept",
         )
-
-
-def _refusal(pending: Pending, error: TeacherRefused, url: str) -> list[dict[str, Any]]:
-    """The lines of a refused call. Where there is no room for twice the budget, the first text is all there will be."""
-    call = pending.call
-    kept = {"status": "truncated", "text": call.first_text} if call.extended else {}
-    return [line | kept for line in failure_lines(call, f"{REFUSED}{error}", pending.requests, url)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from teacherlm.core.errors import Mistake
 from teacherlm.teacher.errors import TeacherLost
@@ -16,6 +16,16 @@ from teacherlm.teacher.profile import TeacherProfile
 
 Record = Callable[[Mapping[str, Any]], None]
 """Takes the ledger line of an answer."""
+
+
+class Allowance(Protocol):
+    """What a run may still spend."""
+
+    def take(self) -> bool:
+        """Take one request; False where nothing more may be sent."""
+
+    def spent(self, prompt_tokens: int, generated_tokens: int) -> None:
+        """Count what an answer took."""
 
 
 @dataclass

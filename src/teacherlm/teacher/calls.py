@@ -241,6 +241,12 @@ def failure_lines(call: Call, failure: str, attempts: int, endpoint: str | None 
     return _shared(call, call.line | found)
 
 
+def refusal_lines(call: Call, failure: str, attempts: int, endpoint: str) -> list[dict[str, Any]]:
+    """The ledger lines of a refused call. Where there is no room for twice the budget, the first text is all of it."""
+    kept = {"status": "truncated", "text": call.first_text} if call.extended else {}
+    return [line | kept for line in failure_lines(call, failure, attempts, endpoint)]
+
+
 def human_line(*, sample_id: str, dataset: str, split: str, kind: str, text: str) -> dict[str, Any]:
     """The ledger line of a text that the source has: nobody was asked. Its key covers the text."""
     call = Call(sample_id, dataset, split, kind, 0, "", {}, (), strategy="human")

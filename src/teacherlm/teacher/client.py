@@ -48,7 +48,7 @@ class Teacher:
         key = checked_token(os.environ.get(TOKEN)) if token is None else checked_token(token, "token")
         given = [urls] if isinstance(urls, str) else list(urls)
         self.endpoints = [Endpoint(url, timeout=self.timeout, token=key, model=model) for url in given]
-        found = [endpoint.url for endpoint in self.endpoints]
+        found = [endpoint.root.lower() for endpoint in self.endpoints]
         if not found:
             raise Mistake("names no endpoint", "name one: http://HOST:PORT", "--teacher")
         if twice := next((url for url in found if found.count(url) > 1), None):
@@ -100,7 +100,8 @@ class Teacher:
 
     async def tokens(self, prompt: Prompt) -> int | None:
         """How many tokens a prompt has for the teacher's own tokenizer; None where the server does not say."""
-        return await self.endpoints[0].tokens(prompt)
+        there = (endpoint for endpoint in self.endpoints if endpoint.is_known)
+        return await next(there, self.endpoints[0]).tokens(prompt)
 
     async def once(self, prompt: Prompt, parameters: Mapping[str, Any], stops: Sequence[str] = ()) -> Completion:
         """Send one request to the first endpoint, once; see `Endpoint.once`."""

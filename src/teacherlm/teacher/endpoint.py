@@ -40,6 +40,11 @@ class Endpoint:
         self._wire: Wire | None = None
         self._info: Info | None = None
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it has said who it is."""
+        return self._info is not None
+
     def __repr__(self) -> str:
         return f"Endpoint({self.url!r}{', token=***' if self._token else ''})"
 

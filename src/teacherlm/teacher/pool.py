@@ -15,11 +15,19 @@ from typing import Self
 from teacherlm.teacher.calls import Call
 from teacherlm.teacher.client import Teacher
 from teacherlm.teacher.endpoint import Endpoint
-from teacherlm.teacher.errors import TeacherAbsent, TeacherAway, TeacherBusy, TeacherError, TeacherLost, TeacherSlow
+from teacherlm.teacher.errors import (
+    TeacherAbsent,
+    TeacherAway,
+    TeacherBusy,
+    TeacherError,
+    TeacherLost,
+    TeacherRefused,
+    TeacherSlow,
+)
 from teacherlm.teacher.limit import Limit
 from teacherlm.teacher.patience import Retry
 from teacherlm.teacher.tally import EndpointTally
-from teacherlm.teacher.wire import Info
+from teacherlm.teacher.wire import Completion, Info
 
 VERIFY_EVERY_S = 60.0
 """How often an endpoint is asked who it is while all goes well: behind a proxy the model may change without a fault."""
@@ -94,6 +102,7 @@ class Member:
 
     def went_wrong(self, pending: Pending, error: TeacherError, sent_at: float, now: float) -> None:
         """An attempt failed: find whether it is the row's fault or the server's load."""
+        pending.failed_at = None if isinstance(error, TeacherBusy) else self
         # Where requests that were sent later have been answered, no queue explains the silence.
         waited = isinstance(error, TeacherSlow) and self.newest_answered < pending.number
         if isinstance(error, TeacherBusy) or waited:
@@ -149,6 +158,28 @@ class Pool:
 
     def others_work(self, member: Member) -> bool:
         return any(not other.away for other in self.members if other is not member)
+
+    async def once(self, member: Member, call: Call) -> Completion:
+        """Send a request to one endpoint, once; the answer is the teacher's own.
+
+        Raises:
+            TeacherError: see `Endpoint.once`; `TeacherAway` also where the endpoint is lost while others work.
+            TeacherLost: it is lost, and no other endpoint works.
+        """
+        try:
+            completion = await member.endpoint.once(call.prompt, call.parameters, call.stops)
+        except TeacherRefused:
+            await self.verify(member)
+            raise
+        except TeacherLost as error:
+            if len(self.members) == 1:
+                raise
+            if not self.others_work(member):
+                raise TeacherLost(f"{member.endpoint.url}: {error.found}", error.remedy, error.where) from None
+            raise TeacherAway(error.found, is_doubtful=True) from None
+        if member.is_unverified:
+            await self.verify(member)
+        return completion
 
     async def verify(self, member: Member) -> None:
         """Once for all answers after a burst of faults: make sure that they are the teacher's own.

@@ -15,6 +15,9 @@ MOST_TOGETHER = 48
 LOOKED_AT = 32
 """Of the calls that come back, those among which one is looked for that another endpoint has failed."""
 
+TRIED_AGAIN = 3
+"""Faults up to which a call may come back to the endpoint where it failed, while others work but are full."""
+
 DRAWN_AT_ONCE = 256
 """New calls made in one go: between answers, with all that they need out of the processor's caches, one takes four
 times as long. A millisecond or two for all of them: no answer waits long."""
@@ -61,9 +64,11 @@ class Calls:
 
     def _comes_back(self, member: Member) -> Pending | None:
         """The first of the calls that wait; where another endpoint works, one that has not just failed at this one."""
-        others_work = any(not other.away for other in self._members if other is not member)
+        others = [other for other in self._members if other is not member and not other.away]
+        # Where the others have no room, as one that hangs has none, a call may be tried here twice more.
+        most = 0 if any(other.has_room for other in others) else TRIED_AGAIN
         for place, pending in enumerate(islice(self.ready, LOOKED_AT)):
-            if not others_work or pending.failed_at is not member:
+            if not others or pending.failed_at is not member or pending.faults < most:
                 del self.ready[place]
                 return pending
         return None
