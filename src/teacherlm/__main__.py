@@ -1,5 +1,10 @@
 """`python -m teacherlm`."""
 
-from teacherlm.cli.main import entry
+import os
+
+try:
+    from teacherlm.cli.main import entry
+except KeyboardInterrupt:  # while modules are loaded there is nothing to say yet
+    os._exit(130)
 
 entry()

@@ -115,7 +115,7 @@ def _why(state: Augmented, budget: Budget | None) -> str:
     if budget is None or state.stopped_by not in budget.limits:
         return "stopped"
     limit = budget.limits[state.stopped_by]
-    spent = f"{budget.calls:,} requests, {budget.tokens:,} tokens"
+    spent = f"{budget.calls:,} request{'' if budget.calls == 1 else 's'}, {budget.tokens:,} tokens"
     spent += f", {budget.cost:,.2f} by the prices of the teacher" if budget.max_cost is not None else ""
     return f"stopped by --{state.stopped_by.replace('_', '-')} {limit:,} ({spent})"
 
