@@ -21,6 +21,7 @@ from replies import BUSY, INCOMPLETE, Asked, Behaviour, Reply, fails, plain, say
 from teacherlm.core.errors import Mistake
 from teacherlm.schemas.records import KINDS
 from teacherlm.teacher.asker import Asker
+from teacherlm.teacher.budget import Allowance
 from teacherlm.teacher.calls import Call, make_call
 from teacherlm.teacher.client import Retry, Teacher, Timeout
 from teacherlm.teacher.errors import TeacherLost
@@ -62,6 +63,7 @@ def run(
     absent: Sequence[int] = (),
     concurrency: int | None = 4,
     retry: Retry | None = None,
+    allowance: Allowance | None = None,
 ) -> tuple[Asker, list[Unkind], list[Mapping[str, Any]]]:
     """Ask a pool of unkind servers; `absent` ones do not listen at first."""
 
@@ -81,7 +83,7 @@ def run(
                 )
             )
             lines: list[Mapping[str, Any]] = []
-            asker = Asker(teacher, lines.append, concurrency)
+            asker = Asker(teacher, lines.append, concurrency, allowance=allowance)
             async with asyncio.timeout(30):
                 await asyncio.gather(
                     asker.run(calls_of(samples)), *([meanwhile(asker, servers)] if meanwhile is not None else [])
@@ -280,11 +282,40 @@ def test_an_endpoint_that_hangs_does_not_hold_up_the_end(monkeypatch: pytest.Mon
 
     async def meanwhile(asker: Asker, servers: Sequence[Unkind]) -> None:
         await servers[0].until(lambda: servers[0].at_work == 4)
-        asker.stop()
+        asker.stop(soon=True)
 
     asker, _, lines = run([lambda _: slow(never, RUST)], 10, meanwhile)
     assert asker.tally.settled == len(lines) == 0
     assert asker.tally.in_flight == 0
+
+
+class FourCalls:
+    """An allowance."""
+
+    def __init__(self) -> None:
+        self.left = 4
+
+    def take(self) -> bool:
+        self.left -= 1
+        return self.left >= 0
+
+    def spent(self, prompt_tokens: int, generated_tokens: int) -> None: ...
+
+
+def test_a_limit_that_is_reached_gives_up_nothing_that_is_paid_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the answers take that are in flight then."""
+    monkeypatch.setattr("teacherlm.teacher.asker.DRAIN_S", 0.0)
+    gate, allowance = asyncio.Event(), FourCalls()
+
+    async def meanwhile(asker: Asker, servers: Sequence[Unkind]) -> None:
+        await servers[0].until(lambda: servers[0].at_work == 4)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        gate.set()
+
+    asker, _, lines = run([lambda _: slow(gate, RUST)], 10, meanwhile, concurrency=8, allowance=allowance)
+    assert allowance.left < 0
+    assert asker.tally.answered == len(lines) == 4
 
 
 def test_tokens_are_counted_by_an_endpoint_that_is_there() -> None:

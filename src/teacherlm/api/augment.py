@@ -117,7 +117,7 @@ def augment(
     Args:
         teacher: what was chosen, for the run's record.
         urls: where each order's teacher listens, by its name.
-        concurrency: requests in flight, for each teacher.
+        concurrency: requests in flight at each endpoint.
         watch: called a few times a second with the state of the run.
         budget: what the run may spend; what is in flight when a limit is reached is finished and kept.
         files: sample files by split; None: those of the dataset.
@@ -254,7 +254,7 @@ def _interrupt(askers: Sequence[Asker], state: Augmented) -> Callable[[], None]:
         if state.stopped_by != "interrupt":
             state.stopped_by = "interrupt"
             for asker in askers:
-                asker.stop()
+                asker.stop(soon=True)
         elif task is not None:
             task.cancel()
 

@@ -78,7 +78,7 @@ StrategyOption = Annotated[
 ]
 LimitOption = Annotated[int | None, typer.Option(help="Samples to ask about, in their order.", show_default="all")]
 ConcurrencyOption = Annotated[
-    str, typer.Option(help="Requests in flight: a number, or auto to learn it from the server.")
+    str, typer.Option(help="Requests in flight at each server: a number, or auto to learn it.")
 ]
 MaxCallsOption = Annotated[
     int | None,

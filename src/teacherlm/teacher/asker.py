@@ -80,9 +80,13 @@ class Asker:
             raise worst(group) from None
         return self.tally
 
-    def stop(self) -> None:
-        """Send nothing more; what is in flight is still answered and kept."""
-        if self._working and not self._stopping:
+    def stop(self, *, soon: bool = False) -> None:
+        """Send nothing more; what is in flight is still answered and kept.
+
+        Args:
+            soon: do not wait for a server that hangs.
+        """
+        if soon and self._working:
             self._launch(self._end())
         self._stopping = True
         for task in self._resting:
@@ -164,12 +168,8 @@ class Asker:
         except TeacherRefused as error:
             self._failing_since = None
             member.went_well(pending.number, sent_at, self._clock(), 0)
-            self._settle(
-                member,
-                pending,
-                refusal_lines(call, f"{REFUSED}{error}", pending.requests, member.endpoint.url),
-                error.reason,
-            )
+            lines = refusal_lines(call, f"{REFUSED}{error}", pending.requests, member.endpoint.url)
+            self._settle(member, pending, lines, error.reason)
         except TeacherError as error:
             self._went_wrong(member, pending, error, sent_at)
         else:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-DRAIN_S = 10.0
-"""How long a run that was told to end waits at least; where answers take long, three times as long as the slowest."""
+DRAIN_S = 30.0
+"""How long an interrupted run waits at least; where answers take long, three times as long as the slowest."""
 
 PROBE_EVERY_S = 2.0
 """Longest pause between two looks at an endpoint that is away: they cost nothing, and work waits for it."""

@@ -48,7 +48,7 @@ class Pending:
     """Attempts that count against the row; refusals for lack of room do not."""
     waits: int = 0
     failed_at: Member | None = None
-    """The endpoint of the last attempt: the next one should try another."""
+    """Where the last attempt failed, if not for lack of room: the next one should be made elsewhere."""
 
     def delay(self, error: TeacherError, retry: Retry) -> float:
         """Seconds until it is sent again."""
