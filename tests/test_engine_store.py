@@ -175,11 +175,11 @@ def test_locks_that_were_taken_are_given_back_when_one_is_busy(store: Store) -> 
 
 def test_a_dead_holder_does_not_lock_for_ever_and_one_that_was_slow_learns_of_it(store: Store) -> None:
     with holding(store, LOCK, beat_s=60) as slow:
-        with holding(store, LOCK, expiry_s=-1):  # whatever its age, it is taken to be dead
+        with holding(store, LOCK, expiry_s=-60):  # whatever its age, it is taken to be dead
             assert holder(store, "locks/creak") is not None
         slow.check()  # it has not looked yet
     with holding(store, LOCK, beat_s=0.01) as slow:
-        with holding(store, LOCK, expiry_s=-1):
+        with holding(store, LOCK, expiry_s=-60):
             lost = threading.Event()
             while slow.lost is None:
                 lost.wait(0.01)
