@@ -16,7 +16,7 @@ $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (a minute or two the first time)"
 	@$(BIN)/python -m pip install --quiet --upgrade pip
-	@$(BIN)/python -m pip install --quiet -e '.[local,ray,dev]'
+	@$(BIN)/python -m pip install --quiet -e '.[local,ray,fit,dev]'
 	@touch $@
 
 setup: $(STAMP) ## create .venv and install everything into it

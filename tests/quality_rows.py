@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from teacherlm.quality.judge import judge
+from teacherlm.quality.metrics import load_metrics
 from teacherlm.quality.rules import Rule, load_rules
 from teacherlm.schemas.records import record
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 QUALITY = Path(__file__).parents[1] / "quality"
-METRICS = (QUALITY / "metrics.sql").read_text(encoding="utf-8")
+METRICS = load_metrics(QUALITY / "metrics")
 
 Row = Mapping[str, Any]
 

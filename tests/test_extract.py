@@ -161,7 +161,7 @@ def states_gold(rows: Sequence[tuple[str, Sequence[str], str]]) -> list[bool | N
         samples.append(sample(of, question="Which?", choices=list(choices), answer=answer, answer_index=index))
         rationales.append(rationale(chain, of))
     con = connect(samples, rationales)
-    con.execute(METRICS)
+    METRICS.take(con)
     found = dict(con.execute("select sample_id, states_gold from metrics").fetchall())
     return [found[f"d/train/{number:06}"] for number in range(len(rows))]
 

@@ -73,7 +73,7 @@ def test_the_wheel_holds_declarations_and_no_tests(installed: Path) -> None:
         "builders/examples.jsonl",
         "builders/prompts/paper.yaml",
         "schemas/sample.yaml",
-        "quality/metrics.sql",
+        "quality/metrics/2_metrics.sql",
     ):
         assert name in held
     assert not [name for name in held if name.endswith(".py")]

@@ -11,18 +11,27 @@ from hypothesis import strategies as st
 
 from quality_rows import METRICS, connect, judged, rationale, sample, shipped_rules
 from teacherlm.core.errors import MachineFailed, Mistake, Mistakes
+from teacherlm.quality.augmented import augment_view
 from teacherlm.quality.books import BooksDoNotClose, close_books
 from teacherlm.quality.gates import Gates, judge_gates
-from teacherlm.quality.judge import augment_view, judge
+from teacherlm.quality.judge import judge
+from teacherlm.quality.metrics import Metrics, load_metrics
 from teacherlm.quality.report import from_json, make_report, to_json
 from teacherlm.quality.rules import Rule, bind, load_rules
 from teacherlm.schemas.records import KINDS, record
 
-# A small metrics table: quick, and enough for rules about words.
-FEW_METRICS = """
-create or replace temp table metrics as
-select *, len(regexp_extract_all(text, '\\w+')) as words from rationales where status = 'ok'
-"""
+
+def few_metrics(
+    folder: Path,
+    sql: str = "create or replace temp table metrics as\n"
+    "select *, len(regexp_extract_all(text, '\\w+')) as words from rationales where status = 'ok'",
+) -> Metrics:
+    """A small metrics table: quick, and enough for rules about words."""
+    (folder / "few").mkdir(exist_ok=True)
+    (folder / "few" / "metrics.sql").write_text(sql, encoding="utf-8")
+    return load_metrics(folder / "few")
+
+
 GOOD = "Iron reacts with oxygen and water; gold does not."
 
 
@@ -160,17 +169,18 @@ def test_a_rule_that_cannot_be_run_is_a_mistake_with_its_place(
 ) -> None:
     con = connect([sample()], [rationale(GOOD)])
     with pytest.raises(Mistake) as caught:
-        judge(con, rule(tmp_path, query), FEW_METRICS)
+        judge(con, rule(tmp_path, query), few_metrics(tmp_path))
     (problem,) = caught.value.problems
     assert problem.where.startswith(f"{tmp_path}/odd.sql:{place}")
     assert found in problem.found
     assert edit in problem.edit
 
 
-def test_metrics_that_cannot_be_computed_are_a_mistake() -> None:
+def test_metrics_that_cannot_be_computed_are_a_mistake(tmp_path: Path) -> None:
+    wrong = few_metrics(tmp_path, "create or replace temp table metrics as\nselect nothing_here from rationales")
     with pytest.raises(Mistake, match="nothing_here") as caught:
-        judge(connect([], []), (), "create or replace temp table metrics as\nselect nothing_here from rationales")
-    assert caught.value.where == "metrics.sql:2:8"
+        judge(connect([], []), (), wrong)
+    assert caught.value.where == f"{tmp_path}/few/metrics.sql:2:8"
 
 
 def test_rules_speak_only_of_their_kinds_and_of_answered_calls_and_once(tmp_path: Path) -> None:
@@ -179,7 +189,7 @@ def test_rules_speak_only_of_their_kinds_and_of_answered_calls_and_once(tmp_path
     rows = [rationale(GOOD, kind=kind) for kind in KINDS]
     rows += [rationale(kind="fundamentals", repeat=1, status="failed"), rationale(kind="fundamentals", repeat=2)]
     con = connect([sample()], rows)
-    judge(con, rule(tmp_path, query, header), FEW_METRICS)
+    judge(con, rule(tmp_path, query, header), few_metrics(tmp_path))
     assert con.execute("select kind, repeat, reason from findings").fetchall() == [
         ("fundamentals", 0, "said"),
         ("fundamentals", 2, "said"),

@@ -18,10 +18,10 @@ from teacherlm.api.progress import Judged
 from teacherlm.api.progress_judge import Looks
 from teacherlm.api.runs import RunLog, recorded
 from teacherlm.api.samples import count_samples
+from teacherlm.api.standards import Standards
 from teacherlm.api.workspace import Workspace
 from teacherlm.core.clock import now
 from teacherlm.core.errors import TeacherlmError
-from teacherlm.quality.rules import Rule
 from teacherlm.teacher.answered import AnsweredCalls
 from teacherlm.teacher.asker import Asker
 from teacherlm.teacher.budget import Budget, Share
@@ -110,7 +110,7 @@ def augment(
     budget: Budget | None = None,
     files: Mapping[str, Sequence[Path]] | None = None,
     probe: int | None = None,
-    rules: Callable[[], tuple[Sequence[Rule], str]] | None = None,
+    rules: Callable[[], Standards] | None = None,
 ) -> Augmented:
     """Ask the teachers all that the orders, which are of one dataset, want and the ledger does not hold.
 

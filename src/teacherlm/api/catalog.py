@@ -29,7 +29,8 @@ class Catalog:
     """What a project has beside its datasets."""
 
     teachers: dict[str, TeacherProfile] = field(default_factory=dict)
-    gates: dict[str, float] = field(default_factory=dict)
+    gates: dict[str, float | dict[str, float]] = field(default_factory=dict)
+    """Gates of all datasets; a mapping under a dataset's name holds for it alone."""
     rules: dict[str, dict[str, bool | int | float | str]] = field(default_factory=dict)
     licences: dict[str, LicenceChecked] = field(default_factory=dict)
     collections: dict[str, Collection] = field(default_factory=dict)

@@ -2,68 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from teacherlm.api.references import read_references
+from teacherlm.api.standards import Standards, read_gates, read_standards
 from teacherlm.api.workspace import Workspace, open_session
 from teacherlm.builders.build import mapping_fingerprint, read_manifest
 from teacherlm.builders.mapping import BoundRecipe
-from teacherlm.core.bundle import bundled
 from teacherlm.core.clock import now
 from teacherlm.core.errors import MachineFailed, Mistake
 from teacherlm.core.files import disk_failure, replacing, replacing_folder
 from teacherlm.core.keys import digest, file_digest
-from teacherlm.project.bind import bind
 from teacherlm.project.find import ProjectFiles
-from teacherlm.quality import rules as rule_files
+from teacherlm.quality.augmented import augment_view
 from teacherlm.quality.books import close_books
+from teacherlm.quality.contamination import Reference, find_contamination
+from teacherlm.quality.duplicates import find_duplicates
 from teacherlm.quality.gates import Gates, judge_gates
-from teacherlm.quality.judge import augment_view, judge
-from teacherlm.quality.report import Report, from_json, make_report, to_json
-from teacherlm.quality.rules import Rule, load_rules
-from teacherlm.schemas.records import SCHEMA_VERSION
+from teacherlm.quality.judge import judge
+from teacherlm.quality.measures import measure
+from teacherlm.quality.report import Against, Report, from_json, make_report, to_json
 
 if TYPE_CHECKING:
     import duckdb
 
     from teacherlm.api.catalog import Catalog
 
+WRITTEN: Mapping[str, str] = {
+    **{table: f"FROM {table}" for table in ("verdicts", "findings", "duplicates", "contamination")},
+    # The numbers; the texts stand in samples and rationales.
+    "metrics": "SELECT * EXCLUDE (text, question, choices, answer, task, human_rationale) FROM metrics",
+}
+"""What a check writes of its judgement, beside the augmented table."""
+
 PARQUET = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 20000"
-
-
-def read_rules(files: ProjectFiles, catalog: Catalog) -> tuple[Rule, ...]:
-    """The rules that ship with teacherlm and the project's own, which take the place of those with the same name.
-
-    Settings are the catalogue's.
-
-    Raises:
-        Mistakes: headers and settings that are wrong, all of them.
-    """
-    rules = {rule.id: rule for rule in load_rules(bundled() / "quality" / "rules")}
-    own = files.root / "quality" / "rules"
-    if not files.is_bundled and own.is_dir():
-        rules |= {rule.id: rule for rule in load_rules(own)}
-    return tuple(rule_files.bind(rules.values(), catalog.rules, where="catalog.yaml"))
-
-
-def metrics_file(files: ProjectFiles) -> Path:
-    """The project's own metrics, else those that ship with teacherlm."""
-    own = files.root / "quality" / "metrics.sql"
-    return own if own.is_file() else bundled() / "quality" / "metrics.sql"
-
-
-def read_gates(files: ProjectFiles, catalog: Catalog, bound: BoundRecipe) -> Gates:
-    """The gates of a dataset: the recipe's own over the catalogue's."""
-    if catalog.gates:
-        bind(files.catalog(), Gates, loc=("gates",), data=_whole(catalog.gates))
-    own = bound.recipe.gates or {}
-    return bind(bound.located, Gates, loc=("gates",), data=_whole({**catalog.gates, **own}))
-
-
-def _whole(gates: Mapping[str, float]) -> dict[str, int | float]:
-    """Numbers as they are written: a count such as `min_accepted: 1000` stays whole."""
-    return {name: int(value) if value == int(value) else value for name, value in gates.items()}
 
 
 def check(files: ProjectFiles, catalog: Catalog, workspace: Workspace, bound: BoundRecipe) -> Report:
@@ -75,17 +50,23 @@ def check(files: ProjectFiles, catalog: Catalog, workspace: Workspace, bound: Bo
         MachineFailed: disk, lock, damaged ledger.
     """
     name = bound.name
-    rules, gates = read_rules(files, catalog), read_gates(files, catalog, bound)
+    standards, gates = read_standards(files, catalog), read_gates(files, catalog, bound)
     with workspace.locked(name):
         splits = workspace.sample_files(name)
+        references = read_references(workspace)
         connection = open_session(workspace, [name], judged=False)
-        inputs = fingerprints_in(connection, files, catalog, workspace, bound, rules, gates)
-        judge(connection, rules, metrics_file(files).read_text(encoding="utf-8"))
-        books = close_books(connection)
+        inputs = fingerprints_in(connection, workspace, bound, standards, gates, references)
+        find_duplicates(connection)
+        find_contamination(connection, references)
+        judge(connection, standards.rules, standards.metrics, standards.scorer)
+        books, measures = close_books(connection), measure(connection)
+        contamination = _contamination(references, measures.by_task or {})
+        if not references:
+            measures = replace(measures, by_task=None)
         augment_view(connection)
         with replacing_folder(workspace.verdicts(name)) as folder:
-            for table in ("verdicts", "findings"):
-                _copy(connection, f"FROM {table}", folder / f"{table}.parquet")
+            for table, query in WRITTEN.items():
+                _copy(connection, query, folder / f"{table}.parquet")
         with replacing_folder(workspace.augmented(name)) as folder:
             for split in splits:
                 (folder / split).mkdir()
@@ -93,16 +74,25 @@ def check(files: ProjectFiles, catalog: Catalog, workspace: Workspace, bound: Bo
         report = make_report(
             connection,
             name,
-            rules=rules,
+            rules=standards.rules,
             books=books,
-            gates=judge_gates(books, gates),
+            gates=judge_gates(books, gates, measures),
             created_at=now(),
+            measures=measures,
+            contamination=contamination,
             inputs=inputs,
             outputs=fingerprints_out(workspace, name),
         )
         with replacing(workspace.report(name)) as temporary:
             temporary.write_bytes(to_json(report))
     return report
+
+
+def _contamination(references: Sequence[Reference], by_task: Mapping[str, int]) -> list[Against]:
+    return [
+        Against(task=found.task, state="run", items=found.items, samples=by_task.get(found.task, 0))
+        for found in references
+    ]
 
 
 def read_report(workspace: Workspace, dataset: str) -> Report | None:
@@ -124,9 +114,10 @@ def changed_since(
     files: ProjectFiles, catalog: Catalog, workspace: Workspace, bound: BoundRecipe, report: Report
 ) -> list[str]:
     """What has changed since a report was written; empty where it still holds."""
-    rules, gates = read_rules(files, catalog), read_gates(files, catalog, bound)
+    standards, gates = read_standards(files, catalog), read_gates(files, catalog, bound)
     connection = open_session(workspace, [bound.name], judged=False)
-    present: Mapping[str, str] = fingerprints_in(connection, files, catalog, workspace, bound, rules, gates)
+    references = read_references(workspace)
+    present: Mapping[str, str] = fingerprints_in(connection, workspace, bound, standards, gates, references)
     changed = [name for name, value in present.items() if report.inputs.get(name) != value]
     outputs = fingerprints_out(workspace, bound.name)
     changed += [
@@ -137,12 +128,11 @@ def changed_since(
 
 def fingerprints_in(
     connection: duckdb.DuckDBPyConnection,
-    files: ProjectFiles,
-    catalog: Catalog,
     workspace: Workspace,
     bound: BoundRecipe,
-    rules: tuple[Rule, ...],
+    standards: Standards,
     gates: Gates,
+    references: Sequence[Reference],
 ) -> dict[str, str]:
     """Fingerprints of all that a check depends on."""
     manifest = read_manifest(workspace.samples(bound.name))
@@ -160,11 +150,11 @@ def fingerprints_in(
     content = connection.execute(
         "SELECT count(*), bit_xor(hash(sample_id, kind, repeat, call_key, status, failure, text)) FROM rationales"
     ).fetchall()[0]
-    rule_parts: list[Any] = [[rule.id, rule.severity, rule.kinds, dict(rule.parameters), rule.sql] for rule in rules]
     return {
         "samples": manifest.fingerprint,
         "rationales": digest([content[0], str(content[1])]),
-        "rules": digest([SCHEMA_VERSION, rule_parts, file_digest(metrics_file(files))]),
+        "rules": standards.fingerprint,
+        "evaluation sets": digest([[found.task, found.fingerprint] for found in references]),
         "gates": digest({name: getattr(gates, name) for name in gates.__dataclass_fields__}),
     }
 

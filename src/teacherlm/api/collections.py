@@ -40,6 +40,8 @@ class CollectionProject(Project):
             says["strategy"] = declared.strategy
         if kind := declared.kind_of_human(name):
             says["human"] = kind
+        if declared.gates:
+            says["gates"] = {**declared.gates, **(bound.recipe.gates or {})}
         return BoundRecipe(replace(bound.recipe, **says), bound.located) if says else bound
 
 

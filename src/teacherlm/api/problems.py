@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from teacherlm.api.check import read_gates, read_rules
+from teacherlm.api.standards import read_gates, read_standards
 from teacherlm.core.errors import Mistake, Problem
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def declaration_problems(project: Project, names: Sequence[str]) -> list[Problem
     problems: list[Problem] = []
     catalog = _tried(problems, lambda: project.catalog)
     if catalog is not None:
-        _tried(problems, lambda: read_rules(project.files, catalog))
+        _tried(problems, lambda: read_standards(project.files, catalog))
     for name in names:
         bound = _tried(problems, partial(project.recipe, name))
         if bound is None:

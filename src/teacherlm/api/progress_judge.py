@@ -15,12 +15,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from teacherlm.api.check import metrics_file, read_rules
 from teacherlm.api.progress import Judged
+from teacherlm.api.standards import Standards, read_standards
 from teacherlm.core.errors import TeacherlmError
 from teacherlm.project.find import ProjectFiles
 from teacherlm.quality.judge import judge
-from teacherlm.quality.rules import Rule
 from teacherlm.schemas.records import record
 from teacherlm.teacher.budget import Record
 
@@ -51,14 +50,14 @@ class Looks:
 
     Args:
         samples: the files of the dataset's samples.
-        rules: gives the rules and the SQL of the metrics.
+        rules: gives the rules and the metrics.
         state: takes what was found.
     """
 
     def __init__(
         self,
         samples: Sequence[Path],
-        rules: Callable[[], tuple[Sequence[Rule], str]],
+        rules: Callable[[], Standards],
         state: Counted,
     ) -> None:
         self._samples, self._rules, self._state = samples, rules, state
@@ -127,8 +126,7 @@ class Looks:
             "CREATE OR REPLACE TEMP TABLE samples AS "
             "SELECT * FROM every_sample WHERE sample_id IN (SELECT sample_id FROM rationales)"
         )
-        rules, metrics = self._bound
-        judge(con, rules, metrics)
+        judge(con, *self._bound)
         found = con.execute("SELECT kind, count(*), count_if(verdict = 'accepted') FROM verdicts GROUP BY kind")
         judged = dict(self._state.judged)
         for kind, looked_at, accepted in found.fetchall():
@@ -139,8 +137,8 @@ class Looks:
     def _opened(self) -> duckdb.DuckDBPyConnection:
         import duckdb
 
-        rules, metrics = self._rules()
-        self._bound = [rule for rule in rules if rule.severity == "reject"], metrics
+        standards = self._rules()
+        self._bound = [rule for rule in standards.rules if rule.severity == "reject"], standards.metrics
         con = duckdb.connect()
         con.execute("SET enable_progress_bar = false; SET TimeZone = 'UTC'; SET threads = 1")
         con.read_parquet([str(path) for path in self._samples]).create_view("stored_samples")
@@ -161,6 +159,6 @@ def _typed(line: Mapping[str, Any]) -> dict[str, Any]:
     return {**line, "created_at": datetime.fromisoformat(line["created_at"])}
 
 
-def project_rules(files: ProjectFiles, catalog: Catalog) -> Callable[[], tuple[Sequence[Rule], str]]:
+def project_rules(files: ProjectFiles, catalog: Catalog) -> Callable[[], Standards]:
     """What judges the answers of a project; read when it is needed."""
-    return lambda: (read_rules(files, catalog), metrics_file(files).read_text(encoding="utf-8"))
+    return lambda: read_standards(files, catalog)

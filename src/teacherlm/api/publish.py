@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from teacherlm.api.catalog import Catalog
-from teacherlm.api.check import changed_since, metrics_file, read_gates, read_report, read_rules
+from teacherlm.api.check import changed_since, read_report
+from teacherlm.api.standards import read_gates, read_standards
 from teacherlm.api.traced import traced
 from teacherlm.api.workspace import Workspace, open_session
 from teacherlm.builders.mapping import BoundRecipe
@@ -18,6 +20,7 @@ from teacherlm.hub.publication import Publication
 from teacherlm.project.find import ProjectFiles
 from teacherlm.quality.books import close_books
 from teacherlm.quality.gates import judge_gates
+from teacherlm.quality.measures import measure
 from teacherlm.quality.report import Report, to_json
 
 
@@ -77,8 +80,11 @@ def _gates_again(
     files: ProjectFiles, catalog: Catalog, workspace: Workspace, bound: BoundRecipe, report: Report
 ) -> None:
     """A report that says `passed` where its own verdicts do not let it pass was not written by `check`."""
-    books = close_books(open_session(workspace, [bound.name]))
-    failing = [gate.name for gate in judge_gates(books, read_gates(files, catalog, bound)) if not gate.passed]
+    session = open_session(workspace, [bound.name])
+    books, measures = close_books(session), measure(session)
+    if not any(against.state == "run" for against in report.contamination):
+        measures = replace(measures, by_task=None)
+    failing = [gate.name for gate in judge_gates(books, read_gates(files, catalog, bound), measures) if not gate.passed]
     if report.passed and failing:
         raise GateFailed(
             f"{bound.name}: the report says that the gates pass, but by the verdicts {', '.join(failing)} fails",
@@ -91,9 +97,11 @@ def declarations(
     files: ProjectFiles, catalog: Catalog, bound: BoundRecipe, prompts: Mapping[str, Path]
 ) -> dict[str, str]:
     """The text of every declaration that made a dataset, by its path in the publication."""
-    paths = {f"recipes/{bound.name}.yaml": bound.located.path, "rules/metrics.sql": metrics_file(files)}
+    paths = {f"recipes/{bound.name}.yaml": bound.located.path}
     paths |= {f"prompts/{name}.yaml": path for name, path in prompts.items()}
-    paths |= {f"rules/{rule.path.name}": rule.path for rule in read_rules(files, catalog)}
+    paths |= {
+        path if path.startswith("rules/") else f"rules/{path}": of for path, of in read_standards(files, catalog).files
+    }
     paths |= {f"schemas/{path.name}": path for path in (bundled() / "schemas").glob("*.yaml")}
     return {name: path.read_text(encoding="utf-8") for name, path in sorted(paths.items())}
 

@@ -21,8 +21,13 @@ VIEWS: dict[str, RecordName] = {
     "rationales": "rationale",
     "verdicts": "verdict",
     "findings": "finding",
+    "duplicates": "duplicate",
+    "contamination": "contamination",
     "augmented": "augmented",
 }
+
+JUDGED = ("verdicts", "findings", "duplicates", "contamination")
+"""Views over what `check` writes beside the augmented table."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,7 @@ def open_session(
     _rationales(connection, workspace, names)
     if not judged:
         return connection
-    for view in ("verdicts", "findings"):
+    for view in JUDGED:
         _view(
             connection,
             view,

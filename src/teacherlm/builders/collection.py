@@ -46,6 +46,8 @@ class Collection:
     """How chains of thought are asked for, in place of the recipes' own `strategy`."""
     human: dict[Kind, tuple[str, ...]] | None = None
     """Kind -> datasets whose human rationales are taken for it, in place of the recipes' own `human`."""
+    gates: dict[str, float] | None = None
+    """Gates of its datasets, over those of `catalog.yaml` and below the recipes' own."""
     absent: dict[str, str] | None = None
     """Members of the original that are not taken -> why."""
     verify: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 from annotated_types import Ge, Le
@@ -10,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from teacherlm.project.bind import SPEC_CONFIG
 from teacherlm.quality.books import Books, Count
+from teacherlm.quality.measures import Measures
 
 Share = Annotated[float, Ge(0), Le(1)]
 """Of the rows that were asked, from 0 to 1."""
@@ -27,6 +29,11 @@ class Gates:
     """Share that may have no answer."""
     min_accepted: Annotated[int, Ge(0)] = 0
     """Rationales that the dataset needs at least, all kinds together."""
+    min_score: Share | None = None
+    """Mean score of the accepted rationales that have one; single rationales are held by the rule `low_score`."""
+    max_contaminated: Share | None = None
+    """Share of the samples of training splits that may share text with an evaluation set. Where it is declared, a check
+    that could not look at any set fails."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,10 +49,16 @@ class GateResult:
     """What helps where it did not pass; empty where it did."""
 
 
-def judge_gates(books: Books, gates: Gates) -> tuple[GateResult, ...]:
-    """Hold the gates against the books: `asked`, each share for the dataset and for each kind, `min_accepted`.
+def judge_gates(
+    books: Books, gates: Gates, measures: Measures | None = None, not_run: Sequence[str] = ()
+) -> tuple[GateResult, ...]:
+    """Hold the gates against the books: `asked`, each share for the dataset and for each kind, and the rest.
 
     Shares are held against each kind too: a specialised teacher that fails at one kind would hide behind the other two.
+
+    Args:
+        measures: what `min_score` and `max_contaminated` are held against.
+        not_run: evaluation sets that should have been looked at and were not.
     """
     asked = books.asked
     if asked == 0:
@@ -70,4 +83,28 @@ def judge_gates(books: Books, gates: Gates) -> tuple[GateResult, ...]:
     results.append(
         GateResult(name="min_accepted", limit=gates.min_accepted, value=books.accepted, passed=enough, remedy=remedy)
     )
-    return tuple(results)
+    return (*results, *_measured(measures or Measures(), gates, not_run))
+
+
+def _measured(measures: Measures, gates: Gates, not_run: Sequence[str]) -> Iterator[GateResult]:
+    if gates.min_score is not None:
+        mean = measures.mean_score
+        passed = mean is not None and mean >= gates.min_score
+        remedy = "no rationale has a score; the scorer speaks of other kinds" if mean is None else ""
+        remedy = remedy or "reject the lowest (rules: {low_score: {min_score: …}}), or take another teacher"
+        yield GateResult(
+            name="min_score", limit=gates.min_score, value=mean or 0.0, passed=passed, remedy="" if passed else remedy
+        )
+    if gates.max_contaminated is not None:
+        share, looked = measures.contaminated_share, measures.by_task is not None and not not_run
+        passed = looked and share <= gates.max_contaminated
+        missing = f" ({', '.join(not_run)})" if not_run else ""
+        remedy = (
+            "take the samples out of the training splits (the view `contamination` names them)"
+            if looked
+            else f"not run: evaluation sets were not read{missing}; name a file of each:  --against TASK=PATH"
+        )
+        limit = gates.max_contaminated
+        yield GateResult(
+            name="max_contaminated", limit=limit, value=share, passed=passed, remedy="" if passed else remedy
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from teacherlm.core.errors import MachineFailed
 from teacherlm.quality.books import Books
 from teacherlm.quality.gates import GateResult
+from teacherlm.quality.measures import Measures, Score
 from teacherlm.quality.rules import Rule, Severity
 
 if TYPE_CHECKING:
@@ -38,6 +39,20 @@ class RuleLine:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Against:
+    """What became of the comparison with one evaluation set."""
+
+    task: str
+    state: Literal["run", "not run"]
+    items: int = 0
+    """Items of the set."""
+    samples: int = 0
+    """Samples of training splits that share text with one of them."""
+    why: str = ""
+    """Why it was not run."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """What a check found of one dataset."""
 
@@ -49,6 +64,12 @@ class Report:
     books: Books
     rules: tuple[RuleLine, ...]
     gates: tuple[GateResult, ...]
+    scores: tuple[Score, ...] = ()
+    """Scores of the accepted rationales, for each kind that has any."""
+    contamination: tuple[Against, ...] = ()
+    """Each evaluation set that was or should have been looked at."""
+    duplicates: Mapping[str, int] = field(default_factory=dict)
+    """Near-duplicates, by what they are: `question`, or a kind."""
     inputs: Mapping[str, str] = field(default_factory=dict)
     """Fingerprints of what was checked, by name."""
     outputs: Mapping[str, str] = field(default_factory=dict)
@@ -63,6 +84,8 @@ def make_report(
     books: Books,
     gates: Sequence[GateResult],
     created_at: str,
+    measures: Measures | None = None,
+    contamination: Sequence[Against] = (),
     inputs: Mapping[str, str] | None = None,
     outputs: Mapping[str, str] | None = None,
 ) -> Report:
@@ -96,6 +119,13 @@ def make_report(
         books=books,
         rules=tuple(lines),
         gates=tuple(gates),
+        scores=measures.scores if measures else (),
+        contamination=tuple(contamination),
+        duplicates=dict(
+            con.execute(
+                "select coalesce(kind, 'question'), count(*) from duplicates group by kind order by 1"
+            ).fetchall()
+        ),
         inputs=dict(sorted((inputs or {}).items())),
         outputs=dict(sorted((outputs or {}).items())),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import yaml
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import datasets
     import pyarrow as pa
 
-RecordName = Literal["sample", "rationale", "verdict", "finding", "augmented"]
-RECORDS: tuple[RecordName, ...] = ("sample", "rationale", "verdict", "finding", "augmented")
+RecordName = Literal["sample", "rationale", "verdict", "finding", "duplicate", "contamination", "augmented"]
+RECORDS: tuple[RecordName, ...] = get_args(RecordName)
 
 KINDS: tuple[str, ...] = ("fundamentals", "chain_of_thought", "common_mistakes")
 """Rationale kinds, in asking order."""

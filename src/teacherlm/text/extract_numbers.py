@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from math import inf
 
-# As in quality/metrics.sql: a minus counts where no digit, word or bracket stands right before it.
+# As in quality/metrics/: a minus counts where no digit, word or bracket stands right before it.
 NUMBER = re.compile(
     r"(?:(?<![\w)])[-−](?=[$\d.\\]))?+\$?+"
     r"(?:\\[dt]?frac\{-?\d{1,18}\}\{\d{1,18}\}"

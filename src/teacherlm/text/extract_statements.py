@@ -1,6 +1,6 @@
 """Where a text states its answer: "The answer is (B).", "(B) is correct", "#### 12", "\\boxed{12}"; the last one first.
 
-The forms are those of quality/metrics.sql, found by looking for their words instead of running one large pattern over
+The forms are those of quality/metrics/, found by looking for their words instead of running one large pattern over
 the text: a few microseconds. No pattern here takes more than linear time; repeats are possessive or bounded.
 """
 
