@@ -513,7 +513,7 @@ def test_tables_fit_the_terminal(small: Command, tmp_path: Path, columns: int) -
             assert max(map(len, done.stdout.splitlines())) <= columns, done.stdout
             # No word and no number of a heading is folded.
             assert done.stdout.startswith("dataset")
-            assert len(done.stdout.splitlines()) <= 20
+            assert len(done.stdout.splitlines()) <= 40
 
 
 def test_a_reader_that_leaves_early_is_no_failure(tmp_path: Path) -> None:

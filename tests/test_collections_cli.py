@@ -126,7 +126,7 @@ def test_every_step_takes_a_collection(zoo: Command, tmp_path: Path) -> None:
         assert len(server.prompts) == 33
     done = zoo("check", "zoo")
     assert re.search(r"bee +12 +12 +0 +0 +0 +yes\n", done.out)
-    assert done.out.splitlines()[-1].split() == ["zoo", "33", "33", "0", "0", "0"]
+    assert ["zoo", "33", "33", "0", "0", "0"] in [line.split() for line in done.out.splitlines()]
     done = zoo("publish", "zoo", "--to", "published")
     assert "published: published ant, bee, cow: 11 rows" in done.out
     done = zoo("status", "zoo")

@@ -10,7 +10,7 @@ import typer
 from teacherlm.api.collections import OpenCollection
 from teacherlm.api.options import PlanOptions
 from teacherlm.api.setup import init as lay_out
-from teacherlm.cli import collect, options, scale, show, show_collections
+from teacherlm.cli import collect, options, scale, show, show_check, show_collections
 from teacherlm.cli.output import Format, Outcome
 from teacherlm.cli.scale import Engine
 from teacherlm.cli.steps import (
@@ -262,7 +262,7 @@ def run(
         outcome.codes |= steps.codes
         outcome.errors += steps.errors
         if format is Format.table and target.collection is None:
-            for part, rows in ((show.built, steps.rows[:1]), (show.reports, steps.rows[2:])):
+            for part, rows in ((show.built, steps.rows[:1]), (show_check.reports, steps.rows[2:])):
                 if rows:
                     part(rows)
             steps.show_later()

@@ -14,7 +14,7 @@ import typer
 
 from teacherlm.api.project import Project
 from teacherlm.api.project import open as open_project
-from teacherlm.cli import options, show
+from teacherlm.cli import options, show, show_check
 from teacherlm.cli.output import Format, Outcome, out, table
 from teacherlm.cli.steps import augment_dataset, build_dataset, check_dataset, counts_of, publish_datasets
 from teacherlm.core.bundle import bundled
@@ -64,7 +64,7 @@ def quickstart(
     _step(talking, 3, "check: rules in SQL judge every text, the books are closed")
     check_dataset(project, DATASET, steps)
     if talking:
-        show.reports(steps.rows[-1:])
+        show_check.reports(steps.rows[-1:])
         steps.show_later()
         _rejected(project)
     _step(talking, 4, "publish: to a folder that load_dataset reads")

@@ -14,7 +14,7 @@ from teacherlm.api.project import Project
 from teacherlm.api.project import open as open_project
 from teacherlm.api.scale import Scaled, Target
 from teacherlm.api.scale_open import building, copied, scaled
-from teacherlm.cli import collect, show, show_collections
+from teacherlm.cli import collect, show, show_check, show_collections
 from teacherlm.cli.output import INTERRUPTED, Format, Outcome
 from teacherlm.cli.progress import augment_line
 from teacherlm.cli.steps import augment_dataset, build_dataset, check_dataset, counts_of
@@ -170,7 +170,7 @@ def run(
     for step in (built, augmented, checked):
         _add(outcome, step)
     if outcome.format is Format.table:
-        for part, rows in ((show_collections.built, built.rows), (show.reports, checked.rows)):
+        for part, rows in ((show_collections.built, built.rows), (show_check.reports, checked.rows)):
             if rows:
                 part(rows)
         show_collections.ran(outcome.rows)

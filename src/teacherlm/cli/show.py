@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.markup import escape
 
 from teacherlm.cli import progress_view
-from teacherlm.cli.output import cell, out, table
+from teacherlm.cli.output import out, table
 from teacherlm.cli.show_plan import plan
-
-if TYPE_CHECKING:
-    from teacherlm.quality.report import Report
 
 Rows = Sequence[dict[str, Any]]
 
@@ -58,53 +55,6 @@ def augmented(rows: Rows) -> None:
     ]
     columns = ["dataset", "planned", "already", "answered", "truncated", "failed", "retries", "new tok/s"]
     table(lines, [column for column in columns if column != "retries" or any(row["retries"] for row in rows)])
-
-
-def report_row(report: Report) -> dict[str, Any]:
-    """A report as one row of results."""
-    import orjson
-
-    from teacherlm.quality.report import to_json
-
-    books = report.books
-    totals = {name: getattr(books, name) for name in ("asked", "accepted", "rejected", "truncated", "failed")}
-    return {"dataset": report.dataset, "passed": report.passed, **totals, "report": orjson.loads(to_json(report))}
-
-
-def reports(rows: Rows) -> None:
-    for row in rows:
-        report = row["report"]
-        counts = [*report["books"]["counts"]]
-        columns = ["dataset", "kind", "asked", "accepted", "rejected", "truncated", "failed"]
-        table(counts, columns)
-        hits = [
-            {
-                "rule": rule["rule"],
-                "severity": rule["severity"],
-                "hits": rule["hits"],
-                "share": f"{100 * rule['share']:.1f}%",
-            }
-            | {"for example": next(iter(rule["examples"]), None)}
-            for rule in report["rules"]
-            if rule["hits"]
-        ]
-        if hits:
-            out.print()
-            table(hits, ["rule", "severity", "hits", "share", "for example"])
-        out.print()
-        table([_gate(gate) for gate in report["gates"] if _telling(gate)], ["gate", "found", "limit", ""])
-        out.print()
-
-
-def _telling(gate: dict[str, Any]) -> bool:
-    """Whether a gate is worth a line: all that fail; of those that pass the shares of the whole dataset."""
-    return not gate["passed"] or (gate["name"].startswith("max_") and "[" not in gate["name"])
-
-
-def _gate(gate: dict[str, Any]) -> dict[str, Any]:
-    share = gate["name"].startswith("max_")
-    found, limit = (f"{100 * gate[name]:.1f}%" if share else cell(gate[name]) for name in ("value", "limit"))
-    return {"gate": gate["name"], "found": found, "limit": limit, "": "passes" if gate["passed"] else "FAILS"}
 
 
 def published(rows: Rows) -> None:

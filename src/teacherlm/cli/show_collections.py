@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from teacherlm.cli import show
+from teacherlm.cli import show, show_check
 from teacherlm.cli.output import cell, out, table
 
 Rows = Sequence[dict[str, Any]]
@@ -70,8 +70,11 @@ def _built(row: dict[str, Any]) -> None:
 def reports(rows: Rows) -> None:
     alone = [row for row in rows if "collection" not in row]
     if alone:
-        show.reports(alone)
-    _sums([row for row in rows if "collection" in row], ["dataset", *COUNTS, "passed"])
+        show_check.reports(alone)
+    of_collections = [row for row in rows if "collection" in row]
+    _sums(of_collections, ["dataset", *COUNTS, "passed"])
+    if of_collections:
+        show_check.rules(show_check.summed(row["report"] for row in of_collections))
 
 
 def ran(rows: Rows) -> None:

@@ -12,7 +12,7 @@ from teacherlm.api.options import PlanOptions
 from teacherlm.api.plan import Plan
 from teacherlm.api.problems import declaration_problems
 from teacherlm.api.project import Project
-from teacherlm.cli import show
+from teacherlm.cli import show_check
 from teacherlm.cli.output import INTERRUPTED, Outcome, err
 from teacherlm.cli.progress import augment_line, duration
 from teacherlm.core.errors import GateFailed, Mistakes, Problem, RemoteFailed
@@ -122,7 +122,7 @@ def _why(state: Augmented, budget: Budget | None) -> str:
 
 def check_dataset(opened: Project, name: str, outcome: Outcome, *, only_if_stale: bool = False) -> None:
     report = opened.check(name, only_if_stale=only_if_stale)
-    row = show.report_row(report)
+    row = show_check.report_row(report)
     outcome.rows.append(row)
     failed = [gate for gate in report.gates if not gate.passed]
     if failed:
