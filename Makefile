@@ -43,6 +43,7 @@ docs: setup ## write docs/catalogue.md from the declarations
 bench: setup ## what a call and a sample cost, beside a bare loop and a bare COPY in the same run
 	$(BIN)/python benchmarks/client.py
 	$(BIN)/python benchmarks/build.py --rows 400000
+	$(BIN)/python benchmarks/quality.py --gx-rows 200000
 
 clean: ## remove what was built here
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist workspace

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from teacherlm.hub.manifest import Asked, Contract, Made
 from teacherlm.hub.publication import Publication
 from teacherlm.schemas.records import KINDS, record
 
@@ -43,10 +44,56 @@ REPORT: Mapping[str, Any] = {
         },
     ],
     "rules": [
-        {"rule": "empty", "severity": "reject", "findings": 70, "reason": "the text holds no words"},
-        {"rule": "long", "severity": "warn", "findings": 0, "reason": "more than 400 words"},
+        {"rule": "empty", "severity": "reject", "hits": 70, "share": 70 / 4_780, "reason": "the text holds no words"},
+        {"rule": "long", "severity": "warn", "hits": 0, "share": 0.0, "reason": "more than 400 words"},
     ],
-    "costs": {"calls": 4_800, "generated_tokens": 812_345},
+    "scores": [{"kind": "chain_of_thought", "scored": 2_290, "mean": 0.8125, "median": 0.875}],
+    "duplicates": {"chain_of_thought": 11, "question": 4},
+    "contamination": [
+        {"task": "mmlu", "state": "run", "items": 14_042, "samples": 3, "why": ""},
+        {"task": "bbh", "state": "not run", "items": 0, "samples": 0, "why": "not read yet (--against bbh=PATH)"},
+    ],
+}
+
+MADE = Made(
+    version="0.1.0",
+    source_revision="0123456789abcdef0123456789abcdef01234567",
+    asked=(
+        Asked(
+            kind="fundamentals",
+            strategy="explain",
+            texts=2_400,
+            model="teacher/one",
+            revision="abc",
+            prompts=("paper",),
+            parameters={"do_sample": (False,), "max_new_tokens": (512,), "stop": (["Q: ", "\nQ:"],)},
+        ),
+        Asked(
+            kind="chain_of_thought",
+            strategy="star",
+            texts=2_290,
+            model="teacher/one",
+            revision="abc",
+            prompts=("paper",),
+            parameters={
+                "do_sample": (True,),
+                "max_new_tokens": (512, 1024),
+                "temperature": (0.7,),
+                "top_p": (None, 0.9),
+            },
+            seeds=2_280,
+            drawn_from=(7,),
+        ),
+    ),
+)
+
+COSTS: Mapping[str, float] = {
+    "answers": 4_800,
+    "requests": 4_903,
+    "prompt_tokens": 1_204_100,
+    "generated_tokens": 812_345,
+    "hours": 1.254,
+    "server_hours": 2.508,
 }
 
 
@@ -112,8 +159,12 @@ def publication(folder: Path, dataset: str = "creak", train: int = 5, **changes:
         },
         "report": REPORT,
         "teachers": [{"model": "teacher/one", "revision": "abc"}],
+        "made": MADE,
+        "costs": COSTS,
+        "contract": Contract(expectations=113, hold=112, broken=("augmented: most rows have a chain of thought",)),
         "files": {
             f"recipes/{dataset}.yaml": f"name: {dataset}\n",
+            "prompts/paper.yaml": "name: paper\n",
             "rules/empty.sql": "select sample_id from rationales where text = ''\n",
             "schemas/sample.yaml": "record: sample\n",
         },

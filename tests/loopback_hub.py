@@ -5,11 +5,14 @@ It keeps a log of what was requested, and fails where a test asks it to.
 
 from __future__ import annotations
 
+import atexit
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -51,12 +54,21 @@ class Hub(ThreadingHTTPServer):
         self.state = HubState()
         self.tokens: set[str] | None = None
         """Tokens that may write and read what is private; None: nobody is asked for one."""
+        self.readers: set[str] = set()
+        """Tokens that may read what is private, and write nothing."""
         self.faults: list[Fault] = []
         self.requests: list[str] = []
         """Method and path of every request, in order."""
         self.received: list[tuple[str, int]] = []
         """SHA-256 and size of every large file that arrived."""
         self.lock = threading.RLock()
+
+    def clear(self) -> None:
+        """Be an empty Hub that asks nobody for a token."""
+        with self.lock:
+            self.state, self.tokens, self.readers = HubState(), None, set()
+            for seen in (self.faults, self.requests, self.received):
+                seen.clear()
 
     @property
     def url(self) -> str:
@@ -153,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
         if parts[0] == "store":
             return self._store(parts[1], body)
         if self.command in ("POST", "DELETE") and parts != ["api", "validate-yaml"]:
-            self._authorised()
+            self._authorised(writes=True)
         if parts[0] == "api":
             return self._api(parts[1:], parse_qs(split.query), body)
         if parts[0] != "datasets":
@@ -195,8 +207,13 @@ class _Handler(BaseHTTPRequestHandler):
                 for name, commit in repository.refs.items()
                 if not name.startswith("refs/")
             ]
+            requests = [
+                {"name": name.rpartition("/")[2], "ref": name, "targetCommit": commit}
+                for name, commit in repository.refs.items()
+                if name.startswith("refs/pr/") and query.get("include_prs")
+            ]
             tags = [{"name": n, "ref": f"refs/tags/{n}", "targetCommit": c} for n, c in repository.tags.items()]
-            return _json({"branches": branches, "tags": tags, "converts": []})
+            return _json({"branches": branches, "tags": tags, "converts": [], "pullRequests": requests})
         return self._of_revision(repository, action, rest, query, body)
 
     def _of_revision(
@@ -311,9 +328,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     # Who may do what.
 
-    def _authorised(self) -> None:
-        allowed = self.server.tokens
-        if allowed is not None and self.headers.get("Authorization", "").removeprefix("Bearer ") not in allowed:
+    def _authorised(self, *, writes: bool = False) -> None:
+        allowed, given = self.server.tokens, self.headers.get("Authorization", "").removeprefix("Bearer ")
+        if given in self.server.readers:
+            if writes:
+                raise _Refused(403, "Forbidden", "You must use a token with the role `write`")
+        elif allowed is not None and given not in allowed:
             raise _Refused(401, "Unauthorized", "Invalid credentials in Authorization header")
 
     def _readable(self, identity: str) -> Repository:
@@ -371,14 +391,26 @@ def loopback_hub() -> Iterator[Hub]:
             thread.join()
 
 
+@cache
+def shared_hub() -> Hub:
+    """A Hub for as long as the tests run; clear it before each."""
+    hub = Hub()
+    threading.Thread(target=hub.serve_forever, args=(0.05,), daemon=True).start()
+    atexit.register(hub.server_close)
+    atexit.register(hub.shutdown)
+    return hub
+
+
 def environment(hub: Hub, home: Any, token: str | None = TOKEN) -> dict[str, str]:
     """What a process needs so that the real clients talk to this Hub; `home` is its cache."""
-    import os
+    return environment_of(hub.url, home, token)
 
+
+def environment_of(url: str, home: Any, token: str | None) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     return {
         **kept,
-        "HF_ENDPOINT": hub.url,
+        "HF_ENDPOINT": url,
         "HF_HOME": str(home),
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",

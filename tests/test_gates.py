@@ -23,12 +23,18 @@ from teacherlm.quality.gates import GateResult, Gates, judge_gates
 from teacherlm.quality.judge import judge
 from teacherlm.quality.measures import Measures, Score, measure
 from teacherlm.quality.report import make_report
-from teacherlm.quality.score import Feature, Scorer
+from teacherlm.quality.score import Feature, Model, Part, Scorer
 
 GOLDEN = Path(__file__).parent / "golden" / "check.txt"
 GOOD = "Iron reacts with oxygen and water and so it rusts; gold does not react with either of them."
-LENGTH = Feature(name="words", sql="words", mean=10.0, scale=10.0, weight=1.0)
-SCORER = Scorer(about="longer is better", kinds=("chain_of_thought",), intercept=0.0, features=(LENGTH,))
+SCORER = Scorer(
+    about="longer is better",
+    kinds=("chain_of_thought",),
+    fitted_on={"nothing": 0},
+    given={},
+    features=(Feature(name="words", sql="words / 10"),),
+    parts=(Part(name="all", when="true", model=Model(intercept=-1.0, weights={"words": 1.0})),),
+)
 
 
 def result(measures: Measures, gates: Gates, *not_run: str) -> GateResult:

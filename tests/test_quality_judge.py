@@ -52,20 +52,31 @@ def rule(
 def test_the_shipped_rules_say_what_they_are() -> None:
     rules = shipped_rules()
     assert [(rule.id, rule.severity) for rule in rules] == [
+        ("contaminated", "reject"),
         ("contradicts_gold", "reject"),
         ("copies_question", "reject"),
         ("duplicate_text", "warn"),
         ("empty", "reject"),
         ("garbled", "reject"),
+        ("kinds_alike", "reject"),
+        ("leaks_answer", "reject"),
+        ("low_score", "reject"),
+        ("near_duplicate", "warn"),
+        ("no_mistake", "warn"),
+        ("only_answer", "reject"),
         ("orphan", "reject"),
+        ("prompt_artefact", "reject"),
         ("repeats_itself", "reject"),
         ("runs_on", "reject"),
         ("too_long", "warn"),
         ("too_short", "reject"),
+        ("unfinished", "warn"),
+        ("unknown_option", "reject"),
         ("wrong_answer", "reject"),
+        ("wrong_arithmetic", "reject"),
         ("wrong_language", "reject"),
     ]
-    assert rules[0].kinds == ("fundamentals", "chain_of_thought")
+    assert rules[1].kinds == ("fundamentals", "chain_of_thought")
     assert rules[-1].parameters == {"min_share": 0.5, "min_letters": 20}
 
 

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from quality_rows import flags_of, judged, rationale, sample
+from quality_rows import METRICS, connect, flags_of, judged, rationale, sample, shipped_rules
+from teacherlm.quality.judge import judge
+from teacherlm.quality.rules import bind
+from teacherlm.quality.score import Feature, Model, Part, Scorer
 from teacherlm.schemas.records import KINDS
 
 GOOD = (
@@ -85,7 +88,29 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str, bool]] = [
     (free("(B)"), "So the answer is (A).", True),
     (free("no"), "So the answer is yes.", True),
     (free("no"), "So the answer is false.", False),
-    (free("Paris"), "So the answer is London.", False),
+    (free("Paris"), "So the answer is London.", True),
+    (free("Paris"), "So the answer is the capital of France.", False),
+    (free("United States"), "So the answer is America.", False),
+    (free("invalid"), "So the answer is valid.", True),
+    (LETTERS, "The answer is option (A).", True),
+    (LETTERS, "So $\\boxed{\\text{A}}$.", True),
+    (LETTERS, "\n**Final Answer**\n\n**A**", True),
+    (LETTERS, "So the final answer is (A).", True),
+    (LETTERS, "The correct answer choice is B.", False),
+    # Without a statement: the last sentence or line.
+    (LETTERS, "Roses do not fly.\nA) a (red) rose", True),
+    (LETTERS, "What flies above us is the sky (B).", False),
+    (LETTERS, "What flies above us is a rose (A).", True),
+    (LETTERS, "What flies above us cannot be (A).", False),
+    (choice("dog", "cat", "dog"), "It meows. So it is a cat.", True),
+    (choice("dog", "cat", "dog"), "A dog barks, unlike a cat.", False),
+    (choice("iron", "iron", "cast iron"), "It is brittle. So it is cast iron.", True),
+    (free("12"), "She pays 10 and then 3. So she pays 13 in all.", True),
+    (free("12"), "She pays 10 and then 2. So she pays 12 in all.", False),
+    (free("12"), "She pays 12 for 3 of them.", False),
+    (free("12"), "She pays 10 and then", False),
+    (free("no"), "Iron rusts. So yes, it does.", True),
+    (free("no"), "There is no doubt that iron rusts.", False),
 ]
 
 
@@ -104,12 +129,18 @@ def test_a_text_contradicts_the_gold_answer_only_where_it_concludes_with_another
 def test_naming_a_wrong_answer_is_the_point_of_common_mistakes() -> None:
     text = "People forget the air and think of the noble metal. The answer is (A)."
     con = judged([sample()], [rationale(text), rationale(f"Careful! {text}", kind="common_mistakes")])
-    assert con.execute("select kind, rule from findings").fetchall() == [("chain_of_thought", "contradicts_gold")]
+    found = con.execute("select kind from findings where rule = 'contradicts_gold'").fetchall()
+    assert found == [("chain_of_thought",)]
 
 
-def test_a_good_text_breaks_no_rule() -> None:
-    con = judged([sample()], [rationale(f"{GOOD} That is {kind}.", kind=kind) for kind in KINDS])
-    assert con.execute("select * from findings").fetchall() == []
+def test_good_texts_break_no_rule() -> None:
+    texts = {
+        "fundamentals": "Rust is iron oxide: iron binds oxygen in the presence of water. Noble metals bind none.",
+        "chain_of_thought": GOOD,
+        "common_mistakes": "People confuse tarnish with rust, or forget that noble metals do not bind oxygen.",
+    }
+    con = judged([sample()], [rationale(texts[kind], kind=kind) for kind in KINDS])
+    assert con.execute("select kind, rule from findings").fetchall() == []
 
 
 RUSSIAN = sample(question="Какой металл ржавеет на воздухе?", choices=[], answer="железо", answer_index=None)
@@ -153,6 +184,24 @@ OTHER_RULES: list[tuple[str, dict[str, Any], str, bool]] = [
     ("garbled", sample(), "eine Straße, ça va, 三 pieces and ½ cup: €5\tor so\nper head", False),
     ("runs_on", sample(), f"{GOOD}\n\nQ: Which metal shines?\nA: Gold.", True),
     ("runs_on", sample(), f"Step 1: Read it.\nQuestion: Which metal rusts?\nStep 2: Answer. {GOOD}", False),
+    ("prompt_artefact", sample(), f"{GOOD}<|im_end|>", True),
+    ("prompt_artefact", sample(), f"[INST] Why? [/INST] {GOOD}", True),
+    ("prompt_artefact", sample(), f"### Response:\n{GOOD}", True),
+    ("prompt_artefact", sample(), f"<think>Well.</think> {GOOD}", True),
+    ("prompt_artefact", sample(), f"As an AI language model, I say: {GOOD}", True),
+    ("prompt_artefact", sample(), "We think that a < b and |x| > 2, as an aide said. ### Rust", False),
+    ("repeats_itself", sample(), f"{GOOD} {'It rusts and rusts on. ' * 9}", True),
+    ("only_answer", sample(), "So the correct answer is (B) iron.", True),
+    ("only_answer", sample(), "The answer is (B), because iron rusts in air.", False),
+    ("wrong_arithmetic", free("12"), "They are 3 * 5 = 12 in all. The answer is 12.", True),
+    ("wrong_arithmetic", free("12"), "They are 3 * 4 = 12 in all. The answer is 12.", False),
+    ("wrong_arithmetic", free("12", "If 5 + 3 = 28, what is 3 * 4?"), "Given 5 + 3 = 28 we find 12.", False),
+    ("unknown_option", sample(), "Gold is out, and so the answer is (D).", True),
+    ("unknown_option", sample(), "Option C is wrong, and so is the rest.", True),
+    ("unknown_option", sample(), "Carbon (C) turns iron into steel, vitamin (K) does not.", False),
+    ("unknown_option", free("12"), "The answer is (D), as we see at once.", False),
+    ("unfinished", sample(), "Iron reacts with the oxygen of the air and then it also", True),
+    ("unfinished", sample(), f"{GOOD}\n\nAnswer: B", False),
     ("runs_on", sample(), "The question is: what rusts? Iron does, since oxygen binds to it.", False),
 ]
 
@@ -189,6 +238,61 @@ def test_the_same_text_for_another_sample_or_kind_is_noted() -> None:
         ("d/train/3", "fundamentals", "warn", "another kind of the same sample has the same text"),
     ]
     assert con.execute("select distinct verdict from verdicts").fetchall() == [("accepted",)]
+
+
+def test_fundamentals_must_not_state_the_answer() -> None:
+    facts = "Iron reacts with oxygen and water to a reddish oxide; gold does not."
+    rows = [
+        rationale(f"{facts} Hence the answer is iron.", kind="fundamentals"),
+        rationale(facts, kind="fundamentals", repeat=1),
+        rationale(f"{facts} What rusts is iron.", kind="fundamentals", repeat=2),
+        rationale(f"{facts} So the answer is (B).", kind="chain_of_thought"),
+    ]
+    con = judged([sample()], rows)
+    found = con.execute("select kind, repeat, reason from findings where rule = 'leaks_answer'").fetchall()
+    assert found == [("fundamentals", 0, 'it states that the answer is "iron"')]
+
+
+def test_the_last_number_of_a_fact_is_no_answer() -> None:
+    text = "Twelve of a thing are a dozen. There are 7 days in a week."
+    con = judged([free("24")], [rationale(text, kind="fundamentals"), rationale(f"Well. {text}")])
+    found = con.execute("select kind from findings where rule = 'contradicts_gold'").fetchall()
+    assert found == [("chain_of_thought",)]
+
+
+def test_mistakes_must_speak_of_one() -> None:
+    texts = (
+        "Iron is a metal of the earth and reacts with oxygen.",
+        "People confuse iron with gold.",
+        "Gold shines and does not rust, whatever people say.",
+    )
+    con = judged([sample()], [rationale(text, kind="common_mistakes", repeat=i) for i, text in enumerate(texts)])
+    assert con.execute("select repeat, severity from findings where rule = 'no_mistake'").fetchall() == [(0, "warn")]
+
+
+def test_kinds_must_not_say_the_same() -> None:
+    text = "Iron combines with the oxygen of moist air and forms a reddish oxide that we call rust, and gold does not."
+    rows = [rationale(f"{text} {word}.", kind=kind) for kind, word in zip(KINDS, ("Well", "So", "Why"), strict=True)]
+    con = judged([sample()], rows)
+    found = con.execute("select kind from findings where rule = 'kinds_alike' order by 1").fetchall()
+    assert found == [("common_mistakes",), ("fundamentals",)]
+
+
+def test_a_low_score_rejects_only_where_a_minimum_is_set() -> None:
+    (rule,) = (rule for rule in shipped_rules() if rule.id == "low_score")
+    longer_is_better = Part(name="all", when="true", model=Model(intercept=-1.0, weights={"words": 0.2}))
+    scorer = Scorer(
+        about="a test",
+        kinds=("chain_of_thought",),
+        fitted_on={},
+        given={},
+        features=(Feature(name="words", sql="words"),),
+        parts=(longer_is_better,),
+    )
+    for minimum, expected in ((0.0, []), (0.6, [(0,)])):
+        con = connect([sample()], [rationale("Iron rusts."), rationale(GOOD, repeat=1)])
+        judge(con, bind([rule], {"low_score": {"min_score": minimum}}), METRICS, scorer)
+        assert con.execute("select repeat from findings").fetchall() == expected
 
 
 def test_chains_drawn_without_the_answer_have_to_reach_it() -> None:

@@ -5,137 +5,113 @@
 -- room for a high value; the comments say which.
 create or replace temp table metrics as
 with
--- Once per sample: what its rationales are compared with.
-facts as (
-    select
-        *,
-        marks_of(words_of(question || ' ' || array_to_string(choices, ' '))) as question_marks,
-        list_distinct(question_marks) as different_question_marks,
-        letters_of(question) as question_letters,
-        script_of(question_letters) as question_script,
-        script_of(letters_of(answer || array_to_string(choices, ''))) as answer_script,
-        list_transform(choices, lambda choice: plain(bare(choice)) || ' ') as options,
-        list_position(choices, answer) as gold,
-        if(len(choices) = 0, only_number(answer), null) as gold_number,
-        if(regexp_full_match(answer, '(?i)(?:true|false|yes|no)[.]?'), polarity(answer), null) as gold_polarity,
-        if(len(choices) = 0, nullif(upper(regexp_extract(answer, '^\(?([A-Z])\)?[.]?$', 1)), ''), null) as gold_letter,
-        len(list_filter(options, lambda option: starts_with(option, 'not '))) > 0 as has_not_option
-    from samples
-),
-answered as (
-    select
-        r.sample_id, r.dataset, r.split, r.kind, r.repeat, r.call_key, r.text,
-        f.* exclude (sample_id, dataset, split),
-        f.sample_id is not null as in_build,
-        words_of(r.text) as text_words,
-        marks_of(text_words) as text_marks,
-        letters_of(array_to_string(text_words, '')) as text_letters,
-        -- Statements such as "the answer is (B)": what follows each of them, questions that the teacher went on to invent
-        -- left out, and statements of what somebody might answer made harmless.
-        string_split_regex(
-            regexp_replace(
-                regexp_replace(
-                    parts_of(r.text)[1],
-                    '(?:\(([A-Za-z])\)(?: [\w'']+){0,6}|\b([A-Z])) (?:is|must be|would be)'
-                    || ' (?:therefore |thus |the |most |only |single |appropriate ){0,4}(?:correct|right|best|answer)\b'
-                    || '(?: answer| option| choice)?(?: is| was)?'
-                    || '|\b(?:[Mm]ost|[Bb]est|[Cc]orrect) [^.\n]{0,100} (?:is|are):?\s+\(?([A-Z])\)',
-                    ' the answer is (\1\2\3). ', 'g'
-                ),
-                '(?i)\banswer (?:choices?|options?)'
-                || '|\b(?:wrong|incorrect|false|mistaken|tempting|possible|another|other|common|first'
-                || '|if the|whether the|unless the|n''t be the'
-                || '|(?:might|may|could|would|can|people|students|some|often)(?: \w+){0,3}'
-                || ' (?:think|say|guess|believe|assume|conclude|answer|choose)(?: \w+){0,2})'
-                || '(?: correct| right| final)? (?:answers?|options?|choices?|is)\b',
-                ' guess ', 'g'
-            ),
-            '(?i)\b(?:answers?|(?:correct|right|best|only|appropriate|likely|suitable|logical|final)'
-            || ' (?:option|choice|conclusion|solution|completion))(?: [a-z'' ]{0,40})?'
-            || '(?: ?[*_]*:[*_]*| is:?| are:?| was| would be| should be| must be| has to be| =)(?:\s|\$|\\|\*|")'
-            || '|\n\s*A:|####|\\boxed\{'
-        )[2:] as statements
-    from rationales r
-    left join facts f on f.sample_id = r.sample_id
-    where r.status = 'ok'
-),
--- The last statement wins; "the answer is not (A)" states nothing.
-concluded as (
+marked as (
     select
         *,
         len(text_words) as words,
-        len(text_letters) as letters,
-        list_unique(text_marks) as distinct_words,
-        regexp_replace(
-            list_filter(
-                statements,
-                lambda statement: has_not_option or not regexp_matches(statement, '^\W*(?i:not|neither|never)\b')
-            )[-1],
-            '^[\s*_"''“‘:,$\\(\[{]*(?i:(?:that|the|option|choice|letter|answer|therefore|thus|hence|then|likely|most likely'
-            || '|probably|clearly|simply|indeed)\b[\s*_:,"]*)*',
-            ''
-        ) as conclusion
+        marks_of(text_words) as text_marks,
+        array_to_string(text_words, '') as joined,
+        ' ' || array_to_string(text_words, ' ') || ' ' as worded,
+        regexp_extract_all(text, '[0-9]+') as digit_runs,
+        steps_in(own_text) as step_list
     from answered
 ),
--- What it states: an option by its letter or its text (the longest, so that "not true" is not "not"), or numbers.
-stated as (
+counted as (
     select
         *,
-        if(
-            regexp_matches(conclusion, '^\(?[A-Za-z]\)?\s*(?:and|or|/|&|,)\s*\(?[A-Za-z]\b[).,]'), null,
-            nullif(upper(coalesce(
-                nullif(regexp_extract(conclusion, '^([A-Za-z])\)', 1), ''),
-                regexp_extract(conclusion, '^([A-Z])(?:[.:,;*"”}\]]|\s*$|\s*\n| because\b| since\b)', 1)
-            )), '')
-        ) as stated_letter,
-        plain(bare(left(conclusion, 400))) || ' ' as conclusion_words,
-        list_max(list_filter(options, lambda option: option <> ' ' and starts_with(conclusion_words, option))) as stated_option,
-        list_position(options, stated_option) as stated_place,
-        if(
-            ascii(stated_letter) - 64 <= len(choices), ascii(stated_letter) - 64, null
-        ) as lettered_place,
-        -- After the last "=" of the sentence, if there is one: "the answer is 4 x 3 = 12".
-        if(gold_number is null, null, regexp_extract_all(
-            string_split(
-                regexp_extract(replace(replace(conclusion, ',', ''), '−', '-'), '^\s*(?:[^.\n]|[.]\d)*'), '='
-            )[-1],
-            '(?:^|[^\d\s)])?\s*(-?\d*\.?\d+(?:/\d+)?)', 1
-        )) as stated_numbers
-    from concluded
+        letters_of_words(text_words, joined) as text_letters,
+        list_unique(text_marks) as distinct_words,
+        signals_in(worded) as signal_words,
+        if(words >= 3, runs_of_3(text_marks), []) as runs,
+        if(answer_words <> '', nullif(strpos(worded, ' ' || answer_words || ' '), 0), null) as answer_place,
+        wrong_steps_of(step_list) as wrong_step_list
+    from marked
+),
+looked_at as (
+    select
+        *,
+        length(text) as characters,
+        length(text_letters) as letters,
+        distinct_words / nullif(words, 0) as distinct_share,
+        -- A filter: for questions of usual length it takes a sixth of the time of list_intersect.
+        len(list_filter(question_marks, lambda mark: list_contains(text_marks, mark)))
+        / nullif(distinct_words, 0) as question_words_share,
+        -- Of the teacher's own text, before questions that it invented.
+        unfinished(own_text, sentence_list[-1]) as unfinished
+    from counted
+),
+repeating as (
+    select
+        *,
+        -- Share of the 3-word sequences that came before in the text. A word's first use makes a new sequence, so that
+        -- this is at most 1 - distinct_share: only texts with few different words are looked at, others have 0.
+        if(words < 3 or distinct_share > 0.6, 0, 1 - list_unique(runs) / (words - 2)) as repeated_share
+    from looked_at
 )
 select
     sample_id, dataset, split, kind, repeat, call_key, in_build,
     text, question, choices, answer, task, human_rationale,
-    length(text) as characters,
+    finish_reason,
+    -- Lengths.
+    characters,
     words,
     letters,
     letters / nullif(characters, 0) as letters_share,
-    distinct_words / nullif(words, 0) as distinct_share,
-    -- Share of the 3-word sequences that came before in the text. A word's first use makes a new sequence, so that
-    -- this is at most 1 - distinct_share: only texts with few different words are looked at, others have 0.
-    case
-        when words < 3 or distinct_share > 0.6 then 0
-        else 1 - list_unique(runs_of_3(text_marks)) / (words - 2)
-    end as repeated_share,
-    -- A filter: for questions of usual length it takes a sixth of the time of list_intersect.
-    len(list_filter(different_question_marks, lambda mark: list_contains(text_marks, mark)))
-    / nullif(distinct_words, 0) as question_words_share,
+    distinct_share,
+    len(sentence_list) as sentences,
+    -- In words, counted by the blanks between them.
+    list_max(list_transform(sentence_list, lambda sentence: blanks_in(sentence) + 1)) as longest_sentence,
+    words / nullif(sentences, 0) as mean_sentence,
+    -- Whether it ends in the middle of a sentence.
+    unfinished,
+    -- Repetition: what came before in the text, sentences that did, words in the longest stretch of one sequence of up to
+    -- 30 words at least three times back to back.
+    repeated_share,
+    sentences - list_unique(sentence_list) as repeated_sentences,
+    if(repeated_share < 0.15, 0, coalesce(looped_in(text_marks), 0)) as looped_words,
+    -- The question and what people wrote.
+    question_words_share,
     -- Share of the different 5-word sequences that stand in the question or its choices; 0 where half of the words do not.
     case
         when question_words_share <= 0.5 or words < 5 then 0
-        else len(list_intersect(runs_of_5(text_marks), runs_of_5(question_marks))) / list_unique(runs_of_5(text_marks))
+        else len(list_intersect(
+            runs_of_5(text_marks),
+            runs_of_5(marks_of(words_of(question || ' ' || array_to_string(choices, ' '))))
+        )) / list_unique(runs_of_5(text_marks))
     end as copied_share,
-    len(question_letters) as question_letters,
+    -- Share of the different words of the human rationale that the text uses.
+    len(list_filter(human_marks, lambda mark: list_contains(text_marks, mark)))
+    / nullif(len(human_marks), 0) as human_share,
+    -- Scripts and signs.
+    question_letters,
     question_script,
     script_share(text_letters, question_script) as question_script_share,
     script_share(text_letters, answer_script) as answer_script_share,
-    hash(text_marks) as text_hash,
+    length(array_to_string(digit_runs, '')) / nullif(characters, 0) as digits_share,
+    len(digit_runs) as numbers,
+    length(array_to_string(regexp_extract_all(text, '\p{Lu}+'), '')) / nullif(letters, 0) as capitals_share,
+    -- What chat templates and prompts leave behind, the first such place; how many places of markup; further questions.
+    artefact_of(text) as artefact,
+    len(markup_in(text)) as markup,
     len(parts_of(text)) - 1 as invented_questions,
+    -- Words that give reasons, that deny, that speak of errors, that hedge.
+    len(list_filter(signal_words, lambda word: gives_reason(word))) as reasons,
+    len(list_filter(signal_words, lambda word: denies(word))) as negations,
+    len(list_filter(signal_words, lambda word: names_error(word))) as error_words,
+    len(list_filter(signal_words, lambda word: hedges(word))) as hedges,
     -- The answer that the text states last, for people; null where it states none that can be told.
     coalesce(
         choices[coalesce(lettered_place, stated_place)], if(gold_letter is not null, stated_letter, null),
-        stated_numbers[-1], if(gold_polarity is not null, polarity(conclusion)::varchar, null)
+        stated_numbers[-1], stated_truth::varchar,
+        choices[coalesce(told_place, named_place)], told_truth::varchar, told_numbers[-1], stated_word
     ) as stated_answer,
+    -- Where it was found: a statement ("the answer is"), else the last sentence or a lone letter.
+    case
+        when coalesce(lettered_place, stated_place) is not null or len(stated_numbers) > 0 or stated_truth is not null
+            or gold_letter is not null and stated_letter is not null or stated_word <> '' then 'statement'
+        when coalesce(told_place, named_place) is not null or told_truth is not null or len(told_numbers) > 0
+        then 'end'
+    end as answer_from,
     -- Whether that is the gold one: true, false, or null where nothing is stated.
     case
         when len(choices) > 0 and coalesce(lettered_place, stated_place) is not null
@@ -145,10 +121,45 @@ select
             stated_numbers, lambda n: same_number(n, gold_number, contains(left(conclusion, 80) || answer, '%'))
         )) > 0
         when gold_letter is not null then stated_letter = gold_letter
-        when gold_polarity is not null then if(
-            polarity(conclusion) is null, null,
-            -- One "yes" among several answers may belong to a step: only texts that never say the gold one contradict it.
-            polarity(conclusion) = gold_polarity or len(list_filter(statements, lambda s: polarity(s) = gold_polarity)) > 0
-        )
-    end as states_gold
-from stated;
+        when stated_truth is not null
+        -- One "yes" among several answers may belong to a step: only texts that never say the gold one contradict it.
+        then stated_truth = gold_polarity or len(list_filter(statements, lambda s: polarity(s) = gold_polarity)) > 0
+        when coalesce(told_place, named_place) is not null then coalesce(told_place, named_place) = gold
+        when told_truth is not null then told_truth = gold_polarity
+        when len(told_numbers) > 0
+        then case
+            when same_number(told_numbers[-1], gold_number, contains(answer, '%')) then true
+            -- Cut off, or the gold one among them: nothing can be told.
+            when unfinished or len(list_filter(
+                told_numbers, lambda n: same_number(n, gold_number, true)
+            )) > 0 then null
+            else false
+        end
+        when stated_word <> '' then stated_word = gold_word
+    end as states_gold,
+    -- Whether the answer's words stand in the text, and where first, from 0 to 1.
+    answer_place is not null as mentions_answer,
+    answer_place / length(worded) as answer_position,
+    -- Share of the words that belong to the answer or to saying that it is the answer; 0 where many others must be there.
+    if(
+        distinct_words > 25 + length(answer_words) / 3, 0,
+        len(list_filter(
+            text_words, lambda word: says_answer(word) or contains(' ' || answer_words || ' ', ' ' || word || ' ')
+        )) / nullif(words, 0)
+    ) as answer_share,
+    -- Letters of options that are named, and the first one that no option has.
+    letters_named_in(text) as option_letters,
+    list_filter(
+        letters_meant_in(text), lambda letter: len(choices) > 1 and ascii(letter) - 64 > len(choices)
+    )[1] as unknown_letter,
+    -- Steps of arithmetic, and those that are wrong.
+    len(step_list) as steps,
+    len(wrong_step_list) as wrong_steps,
+    wrong_step_list[1].formula || ' = ' || wrong_step_list[1].result as wrong_step,
+    -- Beside other rationales; 3_alike.sql fills these in.
+    hash(text_marks) as text_hash,
+    1 as samples_alike,
+    1 as kinds_alike,
+    0.0::double as other_kinds_share,
+    [run for run in runs if run % 2 = 0] as sketch
+from repeating;

@@ -13,15 +13,19 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from teacherlm.api.frame import augment
+    from teacherlm.api.join import join
     from teacherlm.api.project import Project, open
+    from teacherlm.api.verify import verify
 
-__all__ = ["Project", "__version__", "augment", "open"]
+__all__ = ["Project", "__version__", "augment", "join", "open", "verify"]
 
 # Loaded on first use, so that `import teacherlm` stays quick and light.
 _HOMES = {
     "Project": "teacherlm.api.project",
     "open": "teacherlm.api.project",
     "augment": "teacherlm.api.frame",
+    "join": "teacherlm.api.join",
+    "verify": "teacherlm.api.verify",
 }
 
 

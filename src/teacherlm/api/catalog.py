@@ -10,6 +10,7 @@ from dataclasses import field, replace
 
 from pydantic.dataclasses import dataclass
 
+from teacherlm.api.references import EvaluationSet
 from teacherlm.builders.collection import Collection
 from teacherlm.core.errors import Mistake, Mistakes, Problem
 from teacherlm.hub.publication import LicenceChecked
@@ -34,6 +35,8 @@ class Catalog:
     rules: dict[str, dict[str, bool | int | float | str]] = field(default_factory=dict)
     licences: dict[str, LicenceChecked] = field(default_factory=dict)
     collections: dict[str, Collection] = field(default_factory=dict)
+    evaluation_sets: dict[str, EvaluationSet] = field(default_factory=dict)
+    """What training splits must not share text with (docs/contamination.md)."""
 
 
 @plain_dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from teacherlm.api.references import read_references
+from teacherlm.api.check_session import MEMORY, check_session, last_answers
+from teacherlm.api.references import ReferenceReader, read_references
 from teacherlm.api.standards import Standards, read_gates, read_standards
 from teacherlm.api.workspace import Workspace, open_session
 from teacherlm.builders.build import mapping_fingerprint, read_manifest
@@ -24,6 +25,7 @@ from teacherlm.quality.duplicates import find_duplicates
 from teacherlm.quality.gates import Gates, judge_gates
 from teacherlm.quality.judge import judge
 from teacherlm.quality.measures import measure
+from teacherlm.quality.messages import out_of_memory
 from teacherlm.quality.report import Against, Report, from_json, make_report, to_json
 
 if TYPE_CHECKING:
@@ -32,9 +34,11 @@ if TYPE_CHECKING:
     from teacherlm.api.catalog import Catalog
 
 WRITTEN: Mapping[str, str] = {
-    **{table: f"FROM {table}" for table in ("verdicts", "findings", "duplicates", "contamination")},
+    **{table: f"FROM {table}" for table in ("verdicts", "findings")},
+    **{table: f"FROM {table} ORDER BY ALL" for table in ("duplicates", "contamination")},
     # The numbers; the texts stand in samples and rationales.
-    "metrics": "SELECT * EXCLUDE (text, question, choices, answer, task, human_rationale) FROM metrics",
+    "metrics": "SELECT * EXCLUDE (text, question, choices, answer, task, human_rationale) FROM metrics "
+    "ORDER BY sample_id, kind, repeat",
 }
 """What a check writes of its judgement, beside the augmented table."""
 
@@ -51,23 +55,46 @@ def check(files: ProjectFiles, catalog: Catalog, workspace: Workspace, bound: Bo
     """
     name = bound.name
     standards, gates = read_standards(files, catalog), read_gates(files, catalog, bound)
+    reader = ReferenceReader(files, catalog.evaluation_sets, workspace)
+    missing = reader.missing(needed=gates.max_contaminated is not None)
     with workspace.locked(name):
-        splits = workspace.sample_files(name)
-        references = read_references(workspace)
-        connection = open_session(workspace, [name], judged=False)
-        inputs = fingerprints_in(connection, workspace, bound, standards, gates, references)
+        try:
+            return _check(workspace, bound, standards, gates, missing, MEMORY)
+        except MachineFailed as error:
+            if not out_of_memory(error):
+                raise
+        return _check(workspace, bound, standards, gates, missing, None)  # rows of many megabytes: as much as there is
+
+
+def _check(
+    workspace: Workspace,
+    bound: BoundRecipe,
+    standards: Standards,
+    gates: Gates,
+    missing: Mapping[str, str],
+    memory: int | None,
+) -> Report:
+    name = bound.name
+    splits = workspace.sample_files(name)
+    references = read_references(workspace)
+    with check_session(workspace, name, memory) as connection:
+        inputs = fingerprints_in(connection, workspace, bound, standards, gates, references, missing)
         find_duplicates(connection)
         find_contamination(connection, references)
         judge(connection, standards.rules, standards.metrics, standards.scorer)
         books, measures = close_books(connection), measure(connection)
-        contamination = _contamination(references, measures.by_task or {})
+        contamination = _contamination(references, measures.by_task or {}, missing)
         if not references:
             measures = replace(measures, by_task=None)
         augment_view(connection)
-        with replacing_folder(workspace.verdicts(name)) as folder:
+        # Both are whole before either takes its place.
+        with (
+            replacing_folder(workspace.verdicts(name)) as judged,
+            replacing_folder(workspace.augmented(name)) as folder,
+        ):
             for table, query in WRITTEN.items():
-                _copy(connection, query, folder / f"{table}.parquet")
-        with replacing_folder(workspace.augmented(name)) as folder:
+                _copy(connection, query, judged / f"{table}.parquet")
+            connection.execute("DROP TABLE metrics; DROP TABLE scores")  # room for the texts
             for split in splits:
                 (folder / split).mkdir()
                 _copy(connection, f"FROM augmented WHERE split = {_text(split)}", folder / split / "00000.parquet")
@@ -76,7 +103,7 @@ def check(files: ProjectFiles, catalog: Catalog, workspace: Workspace, bound: Bo
             name,
             rules=standards.rules,
             books=books,
-            gates=judge_gates(books, gates, measures),
+            gates=judge_gates(books, gates, measures, not_run=list(missing)),
             created_at=now(),
             measures=measures,
             contamination=contamination,
@@ -88,10 +115,15 @@ def check(files: ProjectFiles, catalog: Catalog, workspace: Workspace, bound: Bo
     return report
 
 
-def _contamination(references: Sequence[Reference], by_task: Mapping[str, int]) -> list[Against]:
+def _contamination(
+    references: Sequence[Reference], by_task: Mapping[str, int], missing: Mapping[str, str]
+) -> list[Against]:
     return [
-        Against(task=found.task, state="run", items=found.items, samples=by_task.get(found.task, 0))
-        for found in references
+        *(
+            Against(task=found.task, state="run", items=found.items, samples=by_task.get(found.task, 0))
+            for found in references
+        ),
+        *(Against(task=task, state="not run", why=why) for task, why in missing.items()),
     ]
 
 
@@ -116,8 +148,10 @@ def changed_since(
     """What has changed since a report was written; empty where it still holds."""
     standards, gates = read_standards(files, catalog), read_gates(files, catalog, bound)
     connection = open_session(workspace, [bound.name], judged=False)
+    last_answers(connection)
     references = read_references(workspace)
-    present: Mapping[str, str] = fingerprints_in(connection, workspace, bound, standards, gates, references)
+    missing = ReferenceReader(files, catalog.evaluation_sets, workspace).missing()
+    present: Mapping[str, str] = fingerprints_in(connection, workspace, bound, standards, gates, references, missing)
     changed = [name for name, value in present.items() if report.inputs.get(name) != value]
     outputs = fingerprints_out(workspace, bound.name)
     changed += [
@@ -133,8 +167,13 @@ def fingerprints_in(
     standards: Standards,
     gates: Gates,
     references: Sequence[Reference],
+    missing: Iterable[str] = (),
 ) -> dict[str, str]:
-    """Fingerprints of all that a check depends on."""
+    """Fingerprints of all that a check depends on.
+
+    Args:
+        missing: evaluation sets that are declared and were not read.
+    """
     manifest = read_manifest(workspace.samples(bound.name))
     if manifest is None:
         raise Mistake(
@@ -154,7 +193,7 @@ def fingerprints_in(
         "samples": manifest.fingerprint,
         "rationales": digest([content[0], str(content[1])]),
         "rules": standards.fingerprint,
-        "evaluation sets": digest([[found.task, found.fingerprint] for found in references]),
+        "evaluation sets": digest([*([found.task, found.fingerprint] for found in references), *sorted(missing)]),
         "gates": digest({name: getattr(gates, name) for name in gates.__dataclass_fields__}),
     }
 
@@ -175,13 +214,18 @@ def _name(workspace: Workspace, path: Path) -> str:
 def _copy(connection: duckdb.DuckDBPyConnection, query: str, target: Path) -> None:
     import duckdb
 
+    # By one thread: several may cut row groups elsewhere, and the bytes would depend on the machine.
+    ((threads,),) = connection.execute("SELECT current_setting('threads')").fetchall()
     try:
+        connection.execute("SET threads = 1")
         connection.execute(f"COPY ({query}) TO {_text(str(target))} ({PARQUET})")
     except duckdb.OperationalError as error:
         import errno
 
         code = errno.ENOSPC if "No space left" in str(error) else errno.EIO
         raise disk_failure(target.parent, OSError(code, str(error).splitlines()[0])) from error
+    finally:
+        connection.execute(f"SET threads = {threads}")
 
 
 def _text(value: str) -> str:

@@ -6,12 +6,13 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from teacherlm.api import publish as publishing
 from teacherlm.api import status as looking
 from teacherlm.api.collection_build import CollectionBuilt, Watch, build_parts
 from teacherlm.api.project import Project
+from teacherlm.api.publication import publication
 from teacherlm.api.workspace import Workspace
 from teacherlm.builders import build as building
 from teacherlm.builders.collection import Collection, Member, find_members
@@ -22,7 +23,7 @@ from teacherlm.core.files import write_json
 from teacherlm.core.locks import held
 
 if TYPE_CHECKING:
-    from teacherlm.hub.folder import Published
+    from teacherlm.hub.published import Published
 
 RECORD = "collection.json"
 
@@ -149,8 +150,10 @@ class OpenCollection:
         left = [name for name in self.workspace.datasets() if name not in self.datasets]
         return looking.status(self.project, [*self.datasets, *left])
 
-    def publish(self, to: str | Path) -> tuple[Published | None, list[Problem]]:
-        """Publish the datasets whose gates pass to one folder.
+    def publish(
+        self, to: str | Path, **options: Unpack[publishing.PublishOptions]
+    ) -> tuple[Published | None, list[Problem]]:
+        """Publish the datasets whose gates pass to one folder or repository.
 
         Returns:
             What was published, and what stands against each of the others.
@@ -161,12 +164,14 @@ class OpenCollection:
         for name in self.built:
             bound = self.project.recipe(name)
             try:
-                hold([publishing.publication(self.project.files, self.project.catalog, self.workspace, bound)])
+                made = publication(self.project.files, self.project.catalog, self.workspace, bound)
+                alone = options.get("rationales_only") or None
+                hold([replace(made, rationales_only=alone, formats=options.get("formats"))])
             except (GateFailed, Mistake) as error:
                 problems += [Problem(problem.where or name, problem.found, problem.edit) for problem in error.problems]
             else:
                 passing.append(name)
-        return (self.project.publish(*passing, to=to) if passing else None), problems
+        return (self.project.publish(*passing, to=to, **options) if passing else None), problems
 
 
 def open_collection(project: Project, name: str) -> OpenCollection:

@@ -1,41 +1,34 @@
-"""A project and its workspace, with a method for each thing that one does with them."""
+"""A project and its workspace, with a method for each step from source to publication."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 from teacherlm.api import augment as augmenting
 from teacherlm.api import check as checking
-from teacherlm.api import cost as costing
 from teacherlm.api import explain as explaining
 from teacherlm.api import plan as planning
 from teacherlm.api import publish as publishing
 from teacherlm.api import status as looking
-from teacherlm.api.catalog import Catalog, ChosenTeacher, choose_teacher, read_catalog
-from teacherlm.api.cost import BY
 from teacherlm.api.listening import listening
+from teacherlm.api.looks import Looks
 from teacherlm.api.options import AugmentOptions, PlanOptions
 from teacherlm.api.orders import make_orders
 from teacherlm.api.progress_judge import project_rules
-from teacherlm.api.workspace import Workspace, open_session, query_session
+from teacherlm.api.workspace import Workspace
 from teacherlm.builders import build as building
-from teacherlm.builders.mapping import BoundRecipe, run_examples
-from teacherlm.builders.prompts import BoundPrompts
-from teacherlm.builders.read import read_prompts, read_recipe
+from teacherlm.builders.mapping import run_examples
 from teacherlm.builders.sources import open_source
 from teacherlm.core.errors import Mistake, Mistakes
-from teacherlm.project.find import ProjectFiles, find_project, workspace_path
+from teacherlm.project.find import find_project, workspace_path
 from teacherlm.teacher.budget import Budget
 
 if TYPE_CHECKING:
-    import duckdb
-
     from teacherlm.api.collections import OpenCollection
-    from teacherlm.hub.folder import Published
+    from teacherlm.hub.published import Published
     from teacherlm.quality.report import Report
 
 PAPER = "paper"
@@ -56,30 +49,13 @@ class Run(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Project:
+class Project(Looks):
     """What is declared in a directory, and the workspace where it lands.
 
     >>> project = teacherlm.open(".")  # doctest: +SKIP
     >>> project.run("creak", teacher="http://127.0.0.1:8080", to="published")  # doctest: +SKIP
     >>> project.sql("SELECT kind, count(*) FROM rationales GROUP BY kind").pl()  # doctest: +SKIP
     """
-
-    files: ProjectFiles
-    workspace: Workspace
-
-    @cached_property
-    def catalog(self) -> Catalog:
-        return read_catalog(self.files)
-
-    @property
-    def datasets(self) -> list[str]:
-        """Names of the declared datasets."""
-        return self.files.recipes()
-
-    @property
-    def collections(self) -> list[str]:
-        """Names of the declared collections."""
-        return list(self.catalog.collections)
 
     def collection(self, name: str) -> OpenCollection:
         """A collection of `catalog.yaml`, with a workspace of its own.
@@ -90,22 +66,6 @@ class Project:
         from teacherlm.api.collections import open_collection
 
         return open_collection(self, name)
-
-    def recipe(self, name: str) -> BoundRecipe:
-        """The recipe `builders/<name>.yaml`.
-
-        Raises:
-            Mistake, Mistakes: there is none; all that is wrong in it.
-        """
-        return read_recipe(self.files, name)
-
-    def teacher(self, given: str | None) -> ChosenTeacher:
-        """The teacher that a name, a URL or $TEACHERLM_TEACHER stands for."""
-        return choose_teacher(self.catalog, given, self.files.catalog())
-
-    def prompts(self, bound: BoundRecipe, chosen: ChosenTeacher | None = None) -> BoundPrompts:
-        """The prompts of a dataset: the recipe's own, else the teacher's, else the paper's."""
-        return read_prompts(self.files, bound.recipe.prompts or (chosen.profile.prompts if chosen else None) or PAPER)
 
     def plan(self, name: str, **asked: Unpack[PlanOptions]) -> planning.Plan:
         """What a build and an augmentation would do and cost; with `probe` from answers, which stay in the ledger.
@@ -202,12 +162,18 @@ class Project:
                 rules=project_rules(self.files, self.catalog) if estimate else None,
             )
 
-    def check(self, name: str, *, only_if_stale: bool = False) -> Report:
+    def check(
+        self, name: str, *, only_if_stale: bool = False, against: Mapping[str, str | Path | None] | None = None
+    ) -> Report:
         """Let the rules judge every rationale; write verdicts, the augmented table and the report.
 
         Args:
             only_if_stale: leave it where samples, rationales, rules and gates are those of the last check.
+            against: evaluation sets to read first, by task: a file or folder, or None for the source of its recipe; see
+                `read_evaluation_set`. Those that were read before are looked at as well.
         """
+        for task, path in (against or {}).items():
+            self.read_evaluation_set(task, path)
         bound = self.recipe(name)
         if only_if_stale and (report := checking.valid_report(self.files, self.catalog, self.workspace, bound)):
             return report
@@ -234,9 +200,10 @@ class Project:
         report = self.check(name, only_if_stale=True)
         return Run(built, augmented, report, self.publish(name, to=to) if to is not None else None)
 
-    def publish(self, *names: str, to: str | Path) -> Published:
-        """Publish checked datasets to a folder."""
-        return publishing.publish(self.files, self.catalog, self.workspace, [self.recipe(name) for name in names], to)
+    def publish(self, *names: str, to: str | Path, **options: Unpack[publishing.PublishOptions]) -> Published:
+        """Publish checked datasets to a folder or a repository; see `api.publish.PublishOptions`."""
+        recipes = [self.recipe(name) for name in names]
+        return publishing.publish(self.files, self.catalog, self.workspace, recipes, to, **options)
 
     def status(self, names: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """One row for each of the datasets `names`; None: for all that are declared or in the workspace."""
@@ -252,21 +219,6 @@ class Project:
     ) -> explaining.Explained:
         """Everything that is known of one row, and what has changed since it was asked; see `api.explain.explain`."""
         return explaining.explain(self, sample_id, kind=kind, teacher=teacher, tell=tell)
-
-    def cost(self, names: Sequence[str] | None = None, *, by: Sequence[str] = BY) -> list[dict[str, Any]]:
-        """What the answers in the ledger took, a row for each group of `dataset`, `kind`, `teacher` and `run`.
-
-        Args: see `api.cost.cost`.
-        """
-        return costing.cost(self.workspace, names, by=by)
-
-    def sql(self, query: str) -> duckdb.DuckDBPyRelation:
-        """A query over the workspace's views `samples`, `rationales`, `verdicts`, `findings` and `augmented`.
-
-        Returns:
-            A DuckDB relation: `.pl()` gives a polars frame, `.df()` pandas, `.to_arrow_table()` Arrow.
-        """
-        return query_session(open_session(self.workspace), query)
 
 
 def open(path: str | Path = ".", *, workspace: str | Path | None = None) -> Project:

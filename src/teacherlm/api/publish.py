@@ -1,113 +1,159 @@
-"""Publish: checked datasets and all that made them become a folder that `load_dataset` reads."""
+"""Publish: checked datasets and all that made them become a folder or repository that `load_dataset` reads."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from teacherlm.api.catalog import Catalog
-from teacherlm.api.check import changed_since, read_report
-from teacherlm.api.standards import read_gates, read_standards
-from teacherlm.api.traced import traced
-from teacherlm.api.workspace import Workspace, open_session
+from teacherlm.api.publication import publication
+from teacherlm.api.workspace import Workspace
 from teacherlm.builders.mapping import BoundRecipe
-from teacherlm.core.bundle import bundled
-from teacherlm.core.errors import GateFailed, Mistake
-from teacherlm.hub.folder import Published, publish_folder
-from teacherlm.hub.publication import Publication
+from teacherlm.core.errors import MachineFailed, Mistake, RemoteFailed
+from teacherlm.core.files import disk_errors
+from teacherlm.hub import address
+from teacherlm.hub.address import Address
+from teacherlm.hub.folder import publish_folder
+from teacherlm.hub.formats import FormatName
+from teacherlm.hub.published import Published
+from teacherlm.hub.push import PushOptions, publish_hub
+from teacherlm.hub.repository import Repository
+from teacherlm.hub.verify import Verified, verify_folder, verify_hub
 from teacherlm.project.find import ProjectFiles
-from teacherlm.quality.books import close_books
-from teacherlm.quality.gates import judge_gates
-from teacherlm.quality.measures import measure
-from teacherlm.quality.report import Report, to_json
+
+
+class PublishOptions(TypedDict, total=False):
+    """How to publish; what is left out is as in the comment."""
+
+    branch: str | None
+    """Branch of a repository, made where there is none; else that of the address, else `main`."""
+    tag: str | None
+    """Given to the commit."""
+    private: bool
+    """A repository that has to be made is private."""
+    create_pr: bool
+    """Open a pull request in place of moving the branch."""
+    dry_run: bool
+    """Find out what would be done, and do nothing."""
+    verify: bool
+    """Read everything back after publishing (True)."""
+    rationales_only: bool
+    """Leave the source's text out, also where its licence lets it be passed on."""
+    formats: Sequence[FormatName] | None
+    """Training formats to publish besides; none if empty (None: those that the place has)."""
 
 
 def publish(
-    files: ProjectFiles, catalog: Catalog, workspace: Workspace, recipes: Sequence[BoundRecipe], to: str | Path
+    files: ProjectFiles,
+    catalog: Catalog,
+    workspace: Workspace,
+    recipes: Sequence[BoundRecipe],
+    to: str | Path,
+    **options: Unpack[PublishOptions],
 ) -> Published:
-    """Publish checked datasets to a folder.
+    """Publish checked datasets to a folder, or in one commit to a repository on the Hub.
+
+    Args:
+        to: a folder, or `hf://datasets/ORG/REPO[@BRANCH]`.
 
     Raises:
         GateFailed: a gate failed, something changed since the check, or the licence forbids it.
-        Mistake: a dataset was not checked; the folder holds something else.
+        Mistake: a dataset was not checked; the place holds something else; no token, or one that may not write.
+        RemoteFailed: the Hub fails, or the branch was moved meanwhile; it is as it was.
         MachineFailed: the disk is full or refuses.
     """
-    if str(to).startswith("hf://"):
-        raise Mistake(f'"{to}": publishing to the Hub is not built yet', "publish to a folder: --to FOLDER", "--to")
+    at = _address(str(to), options.get("branch")) if address.is_hub(str(to)) else None
+    if at is None:
+        _only_for_the_hub(options)
     with ExitStack() as locks:
         # What was found to be whole must be what is copied: nobody may check or build meanwhile.
         for bound in sorted(recipes, key=lambda bound: bound.name):
             locks.enter_context(workspace.locked(bound.name))
-        return publish_folder([publication(files, catalog, workspace, bound) for bound in recipes], Path(to))
+        alone = True if options.get("rationales_only") else None
+        publications = [
+            replace(
+                publication(files, catalog, workspace, bound), rationales_only=alone, formats=options.get("formats")
+            )
+            for bound in recipes
+        ]
+        if at is None:
+            done = publish_folder(publications, Path(to), dry_run=options.get("dry_run", False))
+            return done if done.dry_run else _read_back(done, verify_folder(Path(to), load=False))
+        with _staging(workspace, [bound.name for bound in recipes]) as staging:
+            done, sent = publish_hub(
+                publications,
+                Repository(at),
+                staging,
+                PushOptions(
+                    private=options.get("private", False),
+                    tag=options.get("tag"),
+                    create_pr=options.get("create_pr", False),
+                    dry_run=options.get("dry_run", False),
+                ),
+            )
+        if done.dry_run or done.commit is None or not done.files or not options.get("verify", True):
+            return done
+        # By commit: the branch may move on meanwhile, and a pull request has one of its own.
+        repository = Repository(replace(at, revision=done.commit))
+        try:
+            found = verify_hub(repository, sent, fetch=done.files)
+        except RemoteFailed as error:
+            said = f"was published (commit {done.commit}), but could not be read back: {error.found}"
+            raise RemoteFailed(said, f"look at it with  teacherlm verify {repository.address}", str(at)) from None
+        return _read_back(done, found)
 
 
-def publication(files: ProjectFiles, catalog: Catalog, workspace: Workspace, bound: BoundRecipe) -> Publication:
-    """Everything about one checked dataset that a publication holds."""
-    import orjson
-
-    recipe = bound.recipe
-    report = read_report(workspace, recipe.name)
-    if report is None:
-        raise Mistake(f"`{recipe.name}` was not checked", f"check it first: teacherlm check {recipe.name}")
-    _gates_again(files, catalog, workspace, bound, report)
-    folder = workspace.augmented(recipe.name)
-    prompts, lost = traced(files, workspace, bound)
-    changed = changed_since(files, catalog, workspace, bound, report)
-    if lost:
-        changed.append(f"prompts or questions since the teacher was asked, for example of {lost[0]}")
-    return Publication(
-        dataset=recipe.name,
-        title=recipe.title,
-        about=recipe.about or None,
-        task=recipe.task,
-        license=recipe.license,
-        redistribution=recipe.redistribution,
-        licence_checked=catalog.licences.get(recipe.name),
-        citation=recipe.citation or "",
-        languages=(recipe.language,),
-        source=recipe.source.hub or "local file",
-        splits={path.name: sorted(path.glob("*.parquet")) for path in sorted(folder.glob("[!.]*")) if path.is_dir()},
-        report=orjson.loads(to_json(report)),
-        teachers=_teachers(workspace, recipe.name),
-        files=declarations(files, catalog, bound, prompts),
-        changed=changed,
-    )
+def _address(to: str, branch: str | None) -> Address:
+    """
+    Raises:
+        Mistake: it is no address, or names another branch.
+    """
+    at = address.parse(to)
+    if branch and at.revision and branch != at.revision:
+        raise Mistake(f"is `{branch}`, and the address names `{at.revision}`", "name one branch", "--branch")
+    return replace(at, revision=branch or at.revision)
 
 
-def _gates_again(
-    files: ProjectFiles, catalog: Catalog, workspace: Workspace, bound: BoundRecipe, report: Report
-) -> None:
-    """A report that says `passed` where its own verdicts do not let it pass was not written by `check`."""
-    session = open_session(workspace, [bound.name])
-    books, measures = close_books(session), measure(session)
-    if not any(against.state == "run" for against in report.contamination):
-        measures = replace(measures, by_task=None)
-    failing = [gate.name for gate in judge_gates(books, read_gates(files, catalog, bound), measures) if not gate.passed]
-    if report.passed and failing:
-        raise GateFailed(
-            f"{bound.name}: the report says that the gates pass, but by the verdicts {', '.join(failing)} fails",
-            f"check it again: teacherlm check {bound.name}",
-            str(workspace.report(bound.name)),
+@contextmanager
+def _staging(workspace: Workspace, names: Sequence[str]) -> Iterator[Path]:
+    """An empty folder for files on their way; `names` are locked, so that nobody else uses it.
+
+    What a publish left there that was killed is removed first.
+    """
+    root = workspace.root / "publishing"
+    for name in names:
+        shutil.rmtree(root / name, ignore_errors=True)
+    staging = root / names[0]
+    with disk_errors(staging):
+        staging.mkdir(parents=True)
+    try:
+        yield staging
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        with suppress(OSError):
+            root.rmdir()
+
+
+def _read_back(done: Published, found: Verified) -> Published:
+    """
+    Raises:
+        RemoteFailed, MachineFailed: what was read back from the Hub, or from a folder, is not what was sent.
+    """
+    if not found.passed:
+        said = f"was published, but reading it back gives something else: {'; '.join(found.found[:5])}"
+        failed = RemoteFailed if found.commit else MachineFailed
+        raise failed(said, f"look at it with  teacherlm verify {found.place}  and publish again", found.place)
+    return replace(done, verified=True)
+
+
+def _only_for_the_hub(options: PublishOptions) -> None:
+    given = [name for name in ("branch", "tag", "private", "create_pr") if options.get(name)]
+    if given:
+        option = f"--{given[0].replace('_', '-')}"
+        raise Mistake(
+            f"{option} is for a repository on the Hub", "leave it out, or give  hf://datasets/ORG/REPO", option
         )
-
-
-def declarations(
-    files: ProjectFiles, catalog: Catalog, bound: BoundRecipe, prompts: Mapping[str, Path]
-) -> dict[str, str]:
-    """The text of every declaration that made a dataset, by its path in the publication."""
-    paths = {f"recipes/{bound.name}.yaml": bound.located.path}
-    paths |= {f"prompts/{name}.yaml": path for name, path in prompts.items()}
-    paths |= {
-        path if path.startswith("rules/") else f"rules/{path}": of for path, of in read_standards(files, catalog).files
-    }
-    paths |= {f"schemas/{path.name}": path for path in (bundled() / "schemas").glob("*.yaml")}
-    return {name: path.read_text(encoding="utf-8") for name, path in sorted(paths.items())}
-
-
-def _teachers(workspace: Workspace, dataset: str) -> list[dict[str, str | None]]:
-    rows = open_session(workspace, [dataset]).execute(
-        "SELECT DISTINCT teacher_model, teacher_revision FROM rationales WHERE teacher_model IS NOT NULL ORDER BY ALL"
-    )
-    return [{"model": model, "revision": revision} for model, revision in rows.fetchall()]

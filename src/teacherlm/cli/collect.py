@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 from teacherlm.api.collection_build import Part, said
 from teacherlm.api.collections import OpenCollection
 from teacherlm.api.project import Project
+from teacherlm.api.publish import PublishOptions
 from teacherlm.cli.output import Outcome, error_rows
 from teacherlm.cli.steps import check_declared, publish_datasets
 from teacherlm.core.errors import GateFailed, Mistake, Mistakes, Problem, RemoteFailed, TeacherlmError
@@ -89,6 +90,19 @@ def targets(opened: Project, works: Sequence[Work], outcome: Outcome) -> Iterato
             yield Target(work.project, name, work.name)
 
 
+def read_evaluation_sets(
+    opened: Project, works: Sequence[Work], sets: Mapping[str, Path | None], outcome: Outcome
+) -> None:
+    """Read evaluation sets into every workspace that will be checked; one that cannot be read is said, and left."""
+    projects = [opened] if any(isinstance(work, str) for work in works) else []
+    projects += [work.project for work in works if isinstance(work, OpenCollection)]
+    for task, path in sets.items():
+        for project in projects:
+            with outcome.collecting():
+                read = project.read_evaluation_set(task, path)
+                outcome.note(f"{task}: {read.items:,} items read into {read.path}")
+
+
 class Group(NamedTuple):
     """What is published at once: the datasets given by name, or a collection."""
 
@@ -116,7 +130,13 @@ def groups(opened: Project, works: Sequence[Work]) -> list[Group]:
     return found
 
 
-def publish(group: Group, to: str, outcome: Outcome, only: Collection[str] | None = None) -> list[dict[str, Any]]:
+def publish(
+    group: Group,
+    to: str,
+    outcome: Outcome,
+    only: Collection[str] | None = None,
+    **asked: Unpack[PublishOptions],
+) -> list[dict[str, Any]]:
     """Publish datasets; of a collection those whose gates pass, and what stands against the others is said.
 
     Args:
@@ -124,11 +144,11 @@ def publish(group: Group, to: str, outcome: Outcome, only: Collection[str] | Non
     """
     names = [name for name in group.names if only is None or name in only]
     if group.whole is None:
-        return [publish_datasets(group.opened, names, to, outcome)] if names else []
-    published, problems = group.whole.publish(to)
+        return [publish_datasets(group.opened, names, to, **asked)] if names else []
+    published, problems = group.whole.publish(to, **asked)
     for problem in problems:
         outcome.fail(GateFailed(problem.found, problem.edit, problem.where))
-    return [{"collection": group.collection, "folder": to, **asdict(published)}] if published else []
+    return [{"collection": group.collection, "to": to, **asdict(published)}] if published else []
 
 
 def build_collection(

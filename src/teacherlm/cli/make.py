@@ -10,7 +10,7 @@ import typer
 from teacherlm.api.collections import OpenCollection
 from teacherlm.api.options import PlanOptions
 from teacherlm.api.setup import init as lay_out
-from teacherlm.cli import collect, options, scale, show, show_check, show_collections
+from teacherlm.cli import collect, options, scale, show, show_check, show_collections, show_contract, show_published
 from teacherlm.cli.output import Format, Outcome
 from teacherlm.cli.scale import Engine
 from teacherlm.cli.steps import (
@@ -159,9 +159,12 @@ def augment(
     raise typer.Exit(outcome.finish(show.augmented))
 
 
-@app.command(rich_help_panel=options.MAKE, epilog="Example: teacherlm check creak")
+@app.command(rich_help_panel=options.MAKE, epilog="Example: teacherlm check creak --against mmlu=rows/test.parquet")
 def check(
     names: options.Names,
+    against: options.AgainstOption = None,
+    contract: options.ContractOption = True,
+    docs: options.DocsOption = False,
     engine: options.EngineOption = Engine.local,
     ray_address: options.RayAddressOption = None,
     workers: options.WorkersOption = None,
@@ -169,34 +172,25 @@ def check(
     project: options.ProjectOption = None,
     format: options.FormatOption = Format.table,
 ) -> None:
-    """Let the rules judge every rationale, close the books, decide the gates."""
+    """Let the rules judge every rationale, close the books, decide the gates, hold the contract."""
     outcome, place = Outcome("check", format), scale.Place(project, workspace, engine, ray_address, workers)
-    if place.is_scaled:
+    sets = options.against_of(against)
+    if sets and place.is_scaled:
+        raise Mistake("sets are read into a folder of this machine", "name a folder by --workspace", "--against")
+    if docs and (place.is_scaled or not contract):
+        raise Mistake("pages are written with the contract, in a folder", "leave it out", "--docs")
+    if place.is_scaled:  # `publish` holds the contract
         raise typer.Exit(scale.check(place, outcome, names))
     opened = options.project(project, workspace)
     works = collect.given(opened, names)
+    collect.read_evaluation_sets(opened, works, sets, outcome)
     for target in collect.targets(opened, works, outcome):
         with outcome.collecting():
             check_dataset(target.opened, target.name, outcome)
             target.tag(outcome)
-    raise typer.Exit(outcome.finish(show_collections.reports))
-
-
-@app.command(rich_help_panel=options.MAKE, epilog="Example: teacherlm publish creak ecqa --to published")
-def publish(
-    names: options.Names,
-    to: Annotated[str, typer.Option("--to", help="Folder to publish to.")],
-    workspace: options.WorkspaceOption = None,
-    project: options.ProjectOption = None,
-    format: options.FormatOption = Format.table,
-) -> None:
-    """Publish checked datasets to a folder that load_dataset reads; only when the gates pass."""
-    opened = options.project(project, workspace)
-    outcome = Outcome("publish", format)
-    for group in collect.groups(opened, collect.given(opened, names)):
-        with outcome.collecting():
-            outcome.rows += collect.publish(group, to, outcome)
-    raise typer.Exit(outcome.finish(show.published))
+            if contract:
+                show_contract.hold(target.opened, target.name, outcome, docs)
+    raise typer.Exit(outcome.finish(show_contract.reports))
 
 
 @app.command(rich_help_panel=options.MAKE, epilog="Example: teacherlm run examples --teacher nano --to published")
@@ -278,5 +272,5 @@ def run(
                 if row.get("collection") == group.collection:
                     row["published"] = str(to) if row["dataset"] in done else None
             if format is Format.table:
-                show.published(published)
+                show_published.published(published)
     raise typer.Exit(outcome.finish(lambda rows: None))

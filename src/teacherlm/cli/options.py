@@ -116,6 +116,21 @@ SourceOption = Annotated[
     ),
 ]
 SplitOption = Annotated[str | None, typer.Option(help="The split that a single source file is.", show_default="train")]
+ContractOption = Annotated[
+    bool, typer.Option("--contract/--no-contract", help="Hold the contract too: quality/expectations/*.yaml.")
+]
+DocsOption = Annotated[
+    bool, typer.Option("--docs", help="Write pages about the contract: reports/DATASET/docs/index.html.")
+]
+AgainstOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--against",
+        metavar="TASK[=PATH]",
+        help="An evaluation set that training splits must not share text with, from PATH or the Hub; repeatable.",
+        show_default="those read before",
+    ),
+]
 ToOption = Annotated[str | None, typer.Option("--to", help="Folder to publish to.", show_default=False)]
 
 
@@ -141,6 +156,25 @@ def budget_of(max_calls: int | None, max_tokens: int | None, budget: float | Non
         name = next(iter(spending.limits)).replace("_", "-")
         raise Mistake("holds for runs in this process alone", "leave it out, or use a local workspace", f"--{name}")
     return spending
+
+
+def against_of(given: list[str] | None) -> dict[str, Path | None]:
+    """Evaluation sets, and where each is; `TASK=PATH`, or `TASK` for the Hub.
+
+    Raises:
+        Mistake: one without a name, or named twice.
+    """
+    from teacherlm.core.errors import Mistake
+
+    found: dict[str, Path | None] = {}
+    for text in given or ():
+        task, _, path = text.partition("=")
+        if not task or (path == "" and text.endswith("=")):
+            raise Mistake(f'is "{text}"', "write  --against TASK=PATH  or  --against TASK", "--against")
+        if task in found:
+            raise Mistake(f"names `{task}` twice", "name each set once", "--against")
+        found[task] = Path(path) if path else None
+    return found
 
 
 def concurrency_of(text: str) -> int | None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import orjson
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from teacherlm.core.errors import GateFailed, TeacherlmError
@@ -116,8 +117,14 @@ def show_error(error: TeacherlmError) -> None:
     err.print(f"{error}", style="red" if err.is_terminal else "", markup=False)
 
 
+WIDEST = 10_000
+"""Letters of a line, at most, where a terminal's own width does not count."""
+
 LEAST_WORDS = 12
 """Letters of a column of words, at least, however narrow the terminal is."""
+
+NAME = 28
+"""Letters of a name that is not folded: a rule in two lines is none. Ids of samples are longer."""
 
 
 def table(rows: Sequence[dict[str, Any]], columns: Sequence[str], *, title: str | None = None) -> None:
@@ -128,13 +135,16 @@ def table(rows: Sequence[dict[str, Any]], columns: Sequence[str], *, title: str 
         name = column.replace("_", " ")
         # Only words are folded where the terminal is narrow: a number in two lines is none.
         longest = max((len(cell(row.get(column))) for row in rows), default=0)
-        least = longest if numeric else min(longest, LEAST_WORDS)
+        names = (len(word) for row in rows for word in cell(row.get(column)).split())
+        name_length = max((length for length in names if length <= NAME), default=0)
+        least = longest if numeric else min(longest, max(LEAST_WORDS, name_length))
         justify: Literal["right", "left"] = "right" if numeric else "left"
         shown.add_column(name, justify=justify, overflow="fold", no_wrap=numeric, min_width=least)
     for row in rows:
         shown.add_row(*[cell(row.get(column)) for column in columns])
     # Where even folded words do not fit, a table that is too wide is better than one with cut numbers.
-    out.print(shown, width=max(out.width, out.measure(shown).minimum), crop=False)
+    least = Measurement.get(out, out.options.update(max_width=WIDEST), shown).minimum
+    out.print(shown, width=max(out.width, least), crop=False)
 
 
 def cell(value: Any) -> str:

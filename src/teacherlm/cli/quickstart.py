@@ -14,7 +14,7 @@ import typer
 
 from teacherlm.api.project import Project
 from teacherlm.api.project import open as open_project
-from teacherlm.cli import options, show, show_check
+from teacherlm.cli import options, show, show_check, show_published
 from teacherlm.cli.output import Format, Outcome, out, table
 from teacherlm.cli.steps import augment_dataset, build_dataset, check_dataset, counts_of, publish_datasets
 from teacherlm.core.bundle import bundled
@@ -68,9 +68,9 @@ def quickstart(
         steps.show_later()
         _rejected(project)
     _step(talking, 4, "publish: to a folder that load_dataset reads")
-    published = publish_datasets(project, [DATASET], str(to), steps)
+    published = publish_datasets(project, [DATASET], str(to))
     if talking:
-        show.published([published])
+        show_published.published([published])
     _step(talking, 5, "read it back, in a fresh process")
     found = _read_back(to)
     row = {"dataset": DATASET, "asked_now": state.tally.settled, **counts_of(steps.rows[2])}

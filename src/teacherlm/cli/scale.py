@@ -14,7 +14,7 @@ from teacherlm.api.project import Project
 from teacherlm.api.project import open as open_project
 from teacherlm.api.scale import Scaled, Target
 from teacherlm.api.scale_open import building, copied, scaled
-from teacherlm.cli import collect, show, show_check, show_collections
+from teacherlm.cli import collect, show, show_check, show_collections, show_published
 from teacherlm.cli.output import INTERRUPTED, Format, Outcome
 from teacherlm.cli.progress import augment_line
 from teacherlm.cli.steps import augment_dataset, build_dataset, check_dataset, counts_of
@@ -255,4 +255,4 @@ def _publish(place: Place, works: Sequence[collect.Work], to: str, outcome: Outc
         with outcome.collecting():
             published = collect.publish(group, to, outcome, only=whole)
             if outcome.format is Format.table:
-                show.published(published)
+                show_published.published(published)

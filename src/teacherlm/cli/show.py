@@ -57,19 +57,6 @@ def augmented(rows: Rows) -> None:
     table(lines, [column for column in columns if column != "retries" or any(row["retries"] for row in rows)])
 
 
-def published(rows: Rows) -> None:
-    for row in rows:
-        names, same = row["datasets"], row["unchanged"]
-        if set(names) == set(same) and not row["files"]:
-            out.print(f"{escape(row['folder'])}: nothing has changed since it was published")
-        else:
-            out.print(
-                f"{escape(row['folder'])}: published {', '.join(names)}: "
-                f"{row['rows']:,} rows, {row['bytes'] / 1e6:,.2f} MB"
-            )
-        out.print(f'  load it with  datasets.load_dataset("{row["folder"]}", "{names[0]}")', markup=False)
-
-
 def status(rows: Rows) -> None:
     columns = ["dataset", "state", "samples", "asked", "accepted", "rejected", "truncated", "failed"]
     table(rows, columns)

@@ -90,8 +90,8 @@ def summed(reports: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _duplicates(counts: Mapping[str, int]) -> None:
     if counts:
-        said = ", ".join(f"{count:,} {'questions' if of == 'question' else of}" for of, count in counts.items())
-        out.print(f"\nnear-duplicates of another text: {said}", markup=False)
+        out.print()
+        table([{"near-duplicates": of, "texts": count} for of, count in counts.items()], ["near-duplicates", "texts"])
 
 
 def _scores(scores: Sequence[Mapping[str, Any]]) -> None:

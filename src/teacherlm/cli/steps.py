@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from teacherlm.api.augment import Augmented
 from teacherlm.api.options import PlanOptions
 from teacherlm.api.plan import Plan
 from teacherlm.api.problems import declaration_problems
 from teacherlm.api.project import Project
+from teacherlm.api.publish import PublishOptions
 from teacherlm.cli import show_check
 from teacherlm.cli.output import INTERRUPTED, Outcome, err
 from teacherlm.cli.progress import augment_line, duration
@@ -131,9 +132,8 @@ def check_dataset(opened: Project, name: str, outcome: Outcome, *, only_if_stale
         outcome.fail(GateFailed(f"{name}: {'a gate fails' if ', ' not in found else 'gates fail'}: {found}", remedies))
 
 
-def publish_datasets(opened: Project, names: Sequence[str], to: str, outcome: Outcome) -> dict[str, Any]:
-    published = opened.publish(*names, to=to)
-    return {"folder": str(to), **asdict(published)}
+def publish_datasets(opened: Project, names: Sequence[str], to: str, **asked: Unpack[PublishOptions]) -> dict[str, Any]:
+    return {"to": str(to), **asdict(opened.publish(*names, to=to, **asked))}
 
 
 def counts_of(row: dict[str, Any]) -> dict[str, Any]:

@@ -11,18 +11,10 @@ from typing import Any
 import jinja2
 import yaml
 
-from teacherlm.hub import tables
-from teacherlm.hub.manifest import NAME, Entry, Manifest
-
-_LICENCES = """
-afl-3.0 agpl-3.0 apache-2.0 artistic-2.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear bsl-1.0 c-uda cc cc0-1.0
-cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nd-4.0
-cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cdla-sharing-1.0 cdla-permissive-1.0
-cdla-permissive-2.0 ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 eupl-1.1 eupl-1.2 gfdl gpl gpl-2.0 gpl-3.0 isc lgpl lgpl-2.1
-lgpl-3.0 lppl-1.3c mit mpl-2.0 ms-pl ncsa odbl odc-by ofl-1.1 osl-3.0 pddl postgresql unknown unlicense wtfpl zlib
-"""
-HUB_LICENCES = frozenset(_LICENCES.split())
-"""Licence ids of the Hub that a dataset can have."""
+from teacherlm.hub import making, tables
+from teacherlm.hub.address import SCHEME
+from teacherlm.hub.manifest import NAME, Entry, Form, Manifest
+from teacherlm.hub.markdown import code, fenced, prose, some
 
 _SPDX = {"odc-by-1.0": "odc-by", "odbl-1.0": "odbl", "pddl-1.0": "pddl", "lppl-1.3": "lppl-1.3c"}
 """Where the Hub's id is not the SPDX id in small letters."""
@@ -60,35 +52,50 @@ def render(manifest: Manifest, *, at: str | None = None) -> str:
     """README.md of a published place.
 
     Args:
-        at: where the place will be found, such as a path or the id of a repository on the Hub.
+        at: the id of the repository on the Hub, `ORG/REPO`; None: a folder.
     """
     entries = manifest.datasets
-    name, entry = next(iter(entries.items()))
+    alone = [name for name, entry in entries.items() if entry.rationales_only]
+    name = next((name for name in entries if name not in alone), next(iter(entries)))
     bibtex, links = _citations(entries)
+    front = yaml.dump(front_matter(manifest), Dumper=_Plain, sort_keys=False, allow_unicode=True, width=1_000)
     return _template().render(
-        front=yaml.dump(
-            front_matter(manifest), Dumper=_Plain, sort_keys=False, allow_unicode=True, width=1_000
-        ).rstrip(),
-        title=_title(entries),
+        front=front.rstrip(),
+        title=prose(_title(entries)),
         entries=entries,
+        abouts=_abouts(entries),
         at=at or HERE,
+        hub=at is not None,
+        url=f"{SCHEME}datasets/{at}" if at else HERE,
         first=name,
-        split=next(iter(entry.loadable)),
+        split=next(iter(entries[name].loadable)),
         rows=sum(entry.rows for entry in entries.values()),
         explained=sum(entry.explained for entry in entries.values()),
-        alone=[name for name, entry in entries.items() if entry.rationales_only],
-        ticked=tables.ticked,
+        formats=making.fold(entries, "Training formats, by dataset", tables.formats_table(entries)),
+        format_example=next((name for name, part in manifest.configs() if isinstance(part, Form)), None),
+        alone=alone,
+        some=some,
         empty=[f"`{name}`/`{split}`" for name, e in entries.items() for split in e.splits if split not in e.loadable],
         datasets=tables.datasets_table(entries),
         licences=tables.licences_table(entries),
-        counts=tables.counts_table(entries),
-        rules=tables.rules_table(entries),
-        costs=tables.costs_table(entries),
-        teachers=tables.teachers_table(entries),
+        versions=_distinct(code(entry.made.version) for entry in entries.values() if entry.made.version),
+        ways=making.ways_table(entries),
+        strategies=making.strategies(entries),
+        several=any(len(v) > 1 for e in entries.values() for a in e.made.asked for v in a.parameters.values()),
+        counts=making.counts_table(entries),
+        scored=any(entry.judged.scores for entry in entries.values()),
+        rules=making.rules_table(entries),
+        contract=making.contract_words(entries),
+        duplicates=making.duplicates_table(entries),
+        contamination=making.contamination_table(entries),
+        uncompared=_uncompared(entries),
+        costs=making.costs_table(entries),
+        server_hours=any("server_hours" in entry.costs for entry in entries.values()),
+        teachers=making.teachers_table(entries),
         columns=tables.columns_tables(entries),
         files=tables.files_list(entries),
-        bibtex=bibtex,
-        links=links,
+        bibtex=making.fold(entries, "Sources, in BibTeX", fenced(bibtex, "bibtex")),
+        links=making.fold(entries, "Sources, by name", "\n".join(f"- {link}" for link in links)),
         manifest=NAME,
     )
 
@@ -109,19 +116,19 @@ def front_matter(manifest: Manifest) -> dict[str, Any]:
         "annotations_creators": ["machine-generated"],
         "size_categories": [_size(sum(entry.rows for entry in entries.values()))],
         "source_datasets": sources,
-        "configs": [_config(name, entry) for name, entry in entries.items()],
-        "dataset_info": [_info(name, entry) for name, entry in entries.items()],
+        "configs": [_config(name, part) for name, part in manifest.configs()],
+        "dataset_info": [_info(name, part) for name, part in manifest.configs()],
     }
     return {key: value for key, value in front.items() if value not in ([], None)}
 
 
-def _config(name: str, entry: Entry) -> dict[str, Any]:
+def _config(name: str, entry: Entry | Form) -> dict[str, Any]:
     # A split's name holds no dash, so that its glob finds no other split's files.
     files = [{"split": split, "path": f"data/{name}/{split}-*.parquet"} for split in entry.loadable]
     return {"config_name": name, "data_files": files}
 
 
-def _info(name: str, entry: Entry) -> dict[str, Any]:
+def _info(name: str, entry: Entry | Form) -> dict[str, Any]:
     splits = entry.loadable
     return {
         "config_name": name,
@@ -136,15 +143,13 @@ def _info(name: str, entry: Entry) -> dict[str, Any]:
 
 
 def _licence(entries: Iterable[Entry]) -> dict[str, str]:
-    """One licence of the Hub where it covers every row; else `other`, with the table of licences."""
+    """No licence of the Hub covers samples of the source and texts of a teacher: the table says what holds for which.
+
+    The name is the licence of the sources, where all have the same one.
+    """
     named = {"rationales alone" if e.rationales_only else e.licence.license.strip().lower() for e in entries}
-    if len(named) > 1:
-        return {"license": "other", "license_name": "by-dataset", "license_link": "README.md#licences"}
-    (licence,) = named
-    known = _SPDX.get(licence, licence)
-    if known in HUB_LICENCES:
-        return {"license": known}
-    slug = re.sub(r"[^a-z0-9.]+", "-", licence)[:40].strip("-.")
+    name = _SPDX.get(only := named.pop(), only) if len(named) == 1 else "by-dataset"
+    slug = re.sub(r"[^a-z0-9.]+", "-", name)[:40].strip("-.")
     return {"license": "other", "license_name": slug or "see-the-card", "license_link": "README.md#licences"}
 
 
@@ -157,16 +162,34 @@ def _size(rows: int) -> str:
 
 
 def _title(entries: Mapping[str, Entry]) -> str:
-    titles = [entry.title for entry in entries.values()]
+    titles = [" ".join(entry.title.split()) for entry in entries.values()]
     if len(titles) > 3:
         return f"{len(titles)} datasets, explained"
     return " and ".join([", ".join(titles[:-1]), titles[-1]] if len(titles) > 1 else titles) + ", explained"
 
 
+def _abouts(entries: Mapping[str, Entry]) -> str:
+    said = {name: prose(entry.about) for name, entry in entries.items() if entry.about}
+    lines = [f"**{prose(entries[name].title)}** ({code(name)}): {about}" for name, about in said.items()]
+    return making.fold(entries, "What the datasets are about", "\n\n".join(lines))
+
+
+def _uncompared(entries: Mapping[str, Entry]) -> str:
+    """Datasets of which no evaluation set is known to have been looked at; nothing is said of those of old times."""
+    names = [
+        name
+        for name, entry in entries.items()
+        if entry.made.version and not any(against.is_run for against in entry.judged.contamination)
+    ]
+    return "" if not names else "any of the datasets" if len(names) == len(entries) > 1 else some(names)
+
+
 def _citations(entries: Mapping[str, Entry]) -> tuple[list[str], list[str]]:
-    """Citations of the sources: those in BibTeX, and the others with their titles."""
+    """Citations of the sources: those in BibTeX, and the others with their titles, as Markdown."""
     bibtex = _distinct(entry.citation for entry in entries.values() if entry.citation.startswith("@"))
-    links = (f"{e.title}: {e.citation}" for e in entries.values() if e.citation and e.citation not in bibtex)
+    others = (entry for entry in entries.values() if entry.citation and entry.citation not in bibtex)
+    # In bold type, so that no title begins a heading or a list.
+    links = (f"**{prose(entry.title)}**: {prose(entry.citation)}" for entry in others)
     return bibtex, _distinct(links)
 
 

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from teacherlm.core.errors import GateFailed
+from teacherlm.core.errors import GateFailed, Mistake
 from teacherlm.core.keys import text_digest
 from teacherlm.hub import card, manifest
+from teacherlm.hub.formats import FORMATS, config_name, reads
 from teacherlm.hub.gates import SecretScan, hold
-from teacherlm.hub.manifest import Counts, Entry, Licence, Manifest, Rule, Split, Teacher
+from teacherlm.hub.judged import judged
+from teacherlm.hub.manifest import Counts, Entry, Form, Licence, Manifest, Rule, Split, Teacher
 from teacherlm.hub.publication import Publication, first_of, rows_of
 from teacherlm.hub.shards import write_split
-from teacherlm.schemas.records import KINDS
+from teacherlm.schemas.records import KINDS, Record
 
 README = "README.md"
 _REASONS = 3
@@ -30,6 +32,8 @@ class Content:
     manifest: Manifest
     datasets: tuple[str, ...]
     """Those published now; others of the manifest were there before and stay."""
+    configs: tuple[str, ...]
+    """Names that `load_dataset` knows them by: their own, and one for each training format."""
     written: tuple[str, ...]
     """Files staged now, in the order in which to put them: README.md and the manifest last."""
     stale: tuple[str, ...]
@@ -57,7 +61,9 @@ def compose(publications: Sequence[Publication], staging: Path, before: Manifest
             (staging / path).parent.mkdir(parents=True, exist_ok=True)
             (staging / path).write_text(text, encoding="utf-8")
         digests = {path: text_digest(text) for path, text in sorted(texts.items())}
-        entries[publication.dataset] = _entry(publication, splits, digests)
+        forms = _write_formats(publication, before.datasets.get(publication.dataset), splits, staging)
+        entries[publication.dataset] = _entry(publication, splits, forms, digests)
+    _own_names(entries)
     after = Manifest(datasets=dict(sorted(entries.items())))
     (staging / README).write_text(card.render(after, at=at), encoding="utf-8")
     (staging / manifest.NAME).write_bytes(after.dump())
@@ -66,6 +72,9 @@ def compose(publications: Sequence[Publication], staging: Path, before: Manifest
     return Content(
         manifest=after,
         datasets=names,
+        configs=tuple(
+            c for name in names for c in (name, *(config_name(name, f) for f in after.datasets[name].formats))
+        ),
         written=(*sorted(paths), README, manifest.NAME),
         stale=tuple(sorted(before.paths() - after.paths())),
     )
@@ -86,6 +95,50 @@ def _write_data(publication: Publication, staging: Path) -> dict[str, Split]:
     return splits
 
 
+def _write_formats(
+    publication: Publication, before: Entry | None, splits: Mapping[str, Split], staging: Path
+) -> dict[str, Form]:
+    """Write the training formats that are wanted; where nothing is said, those that the place has of the dataset.
+
+    They are always of the rows that are published now: a format never outlives the rows that it was made of.
+    """
+    name, wanted = publication.dataset, publication.formats
+    explained = any(split.explained for split in splits.values())
+    if wanted and not explained:
+        raise GateFailed(
+            "no sample has an accepted rationale: there is nothing to put into a training format",
+            f"leave --as out, or run `teacherlm augment {name}` and `teacherlm check {name}`",
+            name,
+        )
+    if wanted is None:
+        wanted = [form for form in FORMATS if before and form in before.formats] if explained else ()
+        wanted = () if publication.alone else wanted
+    forms: dict[str, Form] = {}
+    for form in sorted(set(wanted)):
+        format = FORMATS[form]
+        folder, columns = config_name(name, form), format.columns
+        forms[form] = Form(
+            splits={
+                split: write_split(parts, staging, folder, split, columns=columns, reads=reads(), shape=format.shape)
+                for split, parts in publication.splits.items()
+            },
+            features=_features(columns),
+        )
+    return forms
+
+
+def _own_names(entries: Mapping[str, Entry]) -> None:
+    """
+    Raises:
+        Mistake: a dataset is called as another one in a training format is.
+    """
+    for name, entry in entries.items():
+        for form in entry.formats:
+            if (config := config_name(name, form)) in entries:
+                found = f"`{config}` is a dataset, and the name of `{name}` as {form}"
+                raise Mistake(found, "publish one of them to another place, or leave the format out", config)
+
+
 def _placed(files: Mapping[str, str], others: Iterable[Entry]) -> dict[str, str]:
     """Paths for a dataset's declarations beside those of the others.
 
@@ -102,10 +155,9 @@ def _placed(files: Mapping[str, str], others: Iterable[Entry]) -> dict[str, str]
     return placed
 
 
-def _entry(publication: Publication, splits: dict[str, Split], files: dict[str, str]) -> Entry:
+def _entry(publication: Publication, splits: dict[str, Split], forms: dict[str, Form], files: dict[str, str]) -> Entry:
     checked = publication.licence_checked
     report = publication.report
-    costs = report.get("costs")
     return Entry(
         title=publication.title,
         about=publication.about,
@@ -120,7 +172,7 @@ def _entry(publication: Publication, splits: dict[str, Split], files: dict[str, 
         source=publication.source,
         rationales_only=publication.alone,
         splits=splits,
-        features=_features(publication),
+        features=_features(publication.columns),
         columns=publication.columns.markdown(),
         counts=_counts(publication.dataset, report),
         rules=tuple(
@@ -129,29 +181,29 @@ def _entry(publication: Publication, splits: dict[str, Split], files: dict[str, 
                 severity=str(row.get("severity") or ""),
                 findings=_number(row, "hits", "findings", "count"),
                 reason=str(row.get("reason") or ""),
+                share=row.get("share"),
             )
             for row in rows_of(report, "rules")
         ),
-        costs={
-            str(what): value
-            for what, value in (costs.items() if isinstance(costs, Mapping) else ())
-            if isinstance(value, int | float) and not isinstance(value, bool)
-        },
+        costs=dict(publication.costs),
         teachers=tuple(
             Teacher(model=str(teacher.get("model") or "unnamed"), revision=teacher.get("revision"))
             for teacher in publication.teachers
         ),
         files=files,
+        formats=forms,
+        made=publication.made,
+        judged=judged(report, publication.contract),
     )
 
 
-def _features(publication: Publication) -> list[dict[str, Any]]:
+def _features(columns: Record) -> list[dict[str, Any]]:
     from datasets import DatasetInfo
     from datasets.info import DatasetInfosDict
     from huggingface_hub import DatasetCardData
 
     data = DatasetCardData()
-    DatasetInfosDict({"default": DatasetInfo(features=publication.columns.features())}).to_dataset_card_data(data)
+    DatasetInfosDict({"default": DatasetInfo(features=columns.features())}).to_dataset_card_data(data)
     features: list[dict[str, Any]] = data["dataset_info"]["features"]
     return features
 

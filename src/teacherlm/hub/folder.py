@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from teacherlm.core.errors import Mistake
@@ -17,7 +15,8 @@ from teacherlm.hub import manifest
 from teacherlm.hub.content import README, Content, compose
 from teacherlm.hub.gates import hold
 from teacherlm.hub.manifest import Manifest
-from teacherlm.hub.publication import Publication
+from teacherlm.hub.publication import Publication, given_once
+from teacherlm.hub.published import Published, describe
 
 WORK = ".publishing"
 """Folder inside the target while a publish runs: `new/` is staged, then `plan.json` tells what to move where."""
@@ -26,24 +25,11 @@ _HARMLESS = {WORK, ".git", ".gitattributes"}
 """What a folder may hold and still count as empty: a fresh clone of a dataset repository is one."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Published:
-    """What a publish has done."""
-
-    datasets: tuple[str, ...]
-    files: tuple[str, ...]
-    """Files that were put or replaced."""
-    removed: tuple[str, ...]
-    rows: int
-    """Rows of the datasets published."""
-    bytes: int
-    """Size of their data files."""
-    unchanged: tuple[str, ...]
-    """Datasets that were there already, to the last byte."""
-
-
-def publish_folder(publications: Sequence[Publication], to: Path) -> Published:
+def publish_folder(publications: Sequence[Publication], to: Path, *, dry_run: bool = False) -> Published:
     """Publish datasets into a folder; datasets that it already holds stay.
+
+    Args:
+        dry_run: find out what would be done, and leave the folder as it is.
 
     Killed at any moment, it leaves the folder as it was, or a plan that the next publish carries out first.
 
@@ -55,36 +41,24 @@ def publish_folder(publications: Sequence[Publication], to: Path) -> Published:
     to = Path(to)
     _look_at(publications, to)
     hold(publications)
-    with _made(to), held(to / WORK / "lock", f"{to}"), _work(to):
+    with _made(to, keep=not dry_run), held(to / WORK / "lock", f"{to}"), _work(to):
         before = _before(to)
         with disk_errors(to):
-            (to / WORK / "new").mkdir()
-            content = compose(publications, to / WORK / "new", before)
-            put, removed = _plan(content, to)
-            _carry_out(to)
-    entries = {name: content.manifest.datasets[name] for name in content.datasets}
-    splits = [split for entry in entries.values() for split in entry.splits.values()]
-    return Published(
-        datasets=content.datasets,
-        files=tuple(put),
-        removed=tuple(removed),
-        rows=sum(split.rows for split in splits),
-        bytes=sum(file.bytes for split in splits for file in split.files),
-        unchanged=tuple(
-            name
-            for name, entry in entries.items()
-            if before.datasets.get(name) == entry and not set(entry.paths()) & set(put)
-        ),
-    )
+            staging = to / WORK / "new"
+            staging.mkdir()
+            content = compose(publications, staging, before)
+            put = [path for path in content.written if not _same(staging / path, to / path)]
+            removed = _stale(content, to)
+            done = describe(content, before, put, removed, staging, dry_run=dry_run)
+            if not dry_run:
+                _write_plan(to, put, removed)
+                _carry_out(to)
+    return done
 
 
 def _look_at(publications: Sequence[Publication], to: Path) -> None:
     """Refuse what was given before anything is written."""
-    if not publications:
-        raise Mistake("no dataset is given", "name at least one dataset", "publish")
-    twice = [name for name, count in Counter(p.dataset for p in publications).items() if count > 1]
-    if twice:
-        raise Mistake(f"{', '.join(twice)} is given twice", "name every dataset once", "publish")
+    given_once(publications)
     with disk_errors(to):
         if to.exists() and not to.is_dir():
             raise Mistake("is a file", f"name a folder, such as {to.with_name(to.name + '-published')}", str(to))
@@ -100,18 +74,24 @@ def _look_at(publications: Sequence[Publication], to: Path) -> None:
 
 
 @contextlib.contextmanager
-def _made(to: Path) -> Iterator[None]:
-    """Make the folder; take away what was made if the block fails."""
+def _made(to: Path, *, keep: bool) -> Iterator[None]:
+    """Make the folder; take away what was made if the block fails, or if it is not to be kept."""
     made = [folder for folder in (to, *to.parents) if not folder.exists()]
     try:
         with disk_errors(to):
             to.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:
-        for folder in made:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+        _unmake(made)
         raise
+    if not keep:
+        _unmake(made)
+
+
+def _unmake(made: Sequence[Path]) -> None:
+    for folder in made:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _before(to: Path) -> Manifest:
@@ -124,7 +104,7 @@ def _stale(content: Content, to: Path) -> list[str]:
     """Files to remove: those of the last manifest, and any other shard that the card's globs would read."""
     kept = content.manifest.paths()
     strays = {
-        path.relative_to(to).as_posix() for name in content.datasets for path in (to / "data" / name).glob("*.parquet")
+        path.relative_to(to).as_posix() for name in content.configs for path in (to / "data" / name).glob("*.parquet")
     }
     return sorted(path for path in {*content.stale, *strays} - kept if (to / path).exists())
 
@@ -142,10 +122,8 @@ def _work(to: Path) -> Iterator[None]:
             shutil.rmtree(to / WORK, ignore_errors=True)
 
 
-def _plan(content: Content, to: Path) -> tuple[list[str], list[str]]:
+def _write_plan(to: Path, put: Sequence[str], removed: Sequence[str]) -> None:
     """Write down what to put and what to remove; from here on the publish can only be finished."""
-    put = [path for path in content.written if not _same(to / WORK / "new" / path, to / path)]
-    removed = _stale(content, to)
     last = [path for path in put if path in (README, manifest.NAME)]
     steps = [
         *(["put", path] for path in put if path not in last),
@@ -153,7 +131,6 @@ def _plan(content: Content, to: Path) -> tuple[list[str], list[str]]:
         *(["put", path] for path in last),
     ]
     write_json(to / WORK / "plan.json", steps)
-    return put, removed
 
 
 def _carry_out(to: Path) -> None:

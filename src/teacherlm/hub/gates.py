@@ -47,7 +47,8 @@ def hold(publications: Sequence[Publication]) -> None:
     """Let the publications pass, or say everything that stands against them.
 
     Raises:
-        Refused: a report has not passed, something has changed since, a licence forbids it, or a file holds a secret.
+        Refused: a report has not passed, something has changed since, the contract is broken, a licence forbids it, a
+            training format would hold text that is left out, or a file holds a secret.
     """
     if problems := [problem for publication in publications for problem in _against(publication)]:
         raise Refused(problems)
@@ -58,6 +59,7 @@ def _against(publication: Publication) -> Iterator[Problem]:
     yield from _failed_gates(publication)
     for what in publication.changed:
         yield Problem(name, f"{what} has changed since the check", f"run `teacherlm check {name}` again")
+    yield from publication.broken
     if publication.closed and not publication.alone:
         yield Problem(
             name,
@@ -67,9 +69,25 @@ def _against(publication: Publication) -> Iterator[Problem]:
             f"licences: {{{name}: {{by: NAME, on: YYYY-MM-DD, basis: WHY}}}}\n"
             "    or publish the rationales alone",
         )
+    if publication.formats and publication.alone:
+        yield _against_formats(publication)
     for path, text in publication.files.items():
         if re.search(SECRETS, text):
             yield Problem(name, f"`{path}` looks as if it held a secret", "take it out of the file, and withdraw it")
+
+
+def _against_formats(publication: Publication) -> Problem:
+    """A training format holds the question: it is not for rationales that are published alone."""
+    name, wanted = publication.dataset, ", ".join(publication.formats or ())
+    found = f"the rationales are published alone, and a training format ({wanted}) holds the text of the source"
+    if not publication.closed:
+        return Problem(name, found, "leave --as out for this dataset, or leave --rationales-only out")
+    found += f", whose licence ({publication.license}) is {publication.redistribution}"
+    edit = (
+        "leave --as out for this dataset, or record who checked the licence, when and on what basis, in catalog.yaml:  "
+        f"licences: {{{name}: {{by: NAME, on: YYYY-MM-DD, basis: WHY}}}}"
+    )
+    return Problem(name, found, edit)
 
 
 def _failed_gates(publication: Publication) -> Iterator[Problem]:

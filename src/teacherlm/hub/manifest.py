@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from teacherlm.core.errors import MachineFailed, Mistake
 from teacherlm.core.keys import digest
+from teacherlm.hub.formats import config_name
 
 NAME = "teacherlm.json"
 VERSION = 1
@@ -66,6 +67,8 @@ class Rule:
     severity: str
     findings: int | None
     reason: str
+    share: float | None = None
+    """Of the texts that it was asked of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +80,104 @@ class Teacher:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Asked:
+    """How accepted texts of one kind came about, those of them that came about alike."""
+
+    kind: str
+    strategy: str
+    texts: int
+    model: str | None = None
+    """None: nobody was asked."""
+    revision: str | None = None
+    prompts: tuple[str, ...] = ()
+    """Names of the prompt profiles."""
+    parameters: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Every parameter but the seed, with its values, the most frequent first; None: it was not set."""
+    seeds: int = 0
+    """Different seeds; 0 where the teacher did not draw."""
+    drawn_from: tuple[int, ...] = ()
+    """Numbers that the seeds were made of, with sample, kind and repeat; empty: not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """How a dataset's texts were made."""
+
+    version: str | None = None
+    """teacherlm's; None: published before it was written down, as all else here."""
+    source_revision: str | None = None
+    """Revision of the source on the Hub, where the recipe names one."""
+    asked: tuple[Asked, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """Scores of the accepted texts of one kind."""
+
+    kind: str
+    scored: int
+    mean: float
+    median: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Against:
+    """What became of the comparison with one evaluation set."""
+
+    task: str
+    is_run: bool
+    items: int
+    samples: int
+    """Samples of training splits that share text with an item."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contract:
+    """What the expectations of the suites came to."""
+
+    expectations: int
+    hold: int
+    broken: tuple[str, ...] = ()
+    """Those that do not hold, in words; none of them is critical."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What was found of a dataset beside its counts and rules."""
+
+    scores: tuple[Score, ...] = ()
+    duplicates: dict[str, int] = field(default_factory=dict)
+    """Near-duplicates, by what they are: `question`, or a kind."""
+    contamination: tuple[Against, ...] = ()
+    contract: Contract | None = None
+    """None: it was not written down."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Licence:
     """The licence of a source, and who has checked it."""
 
     license: str
     redistribution: str
     checked: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """A dataset in a training format: a config of its own, made of the dataset's rows that have a rationale."""
+
+    splits: dict[str, Split]
+    features: list[dict[str, Any]]
+    """Types of the columns, as the front matter of a card has them."""
+
+    @property
+    def rows(self) -> int:
+        return sum(split.rows for split in self.splits.values())
+
+    @property
+    def loadable(self) -> dict[str, Split]:
+        """Splits with rows: `datasets` fails on a whole config when one of its splits is empty."""
+        return {name: split for name, split in self.splits.items() if split.rows}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,9 +200,14 @@ class Entry:
     counts: tuple[Counts, ...]
     rules: tuple[Rule, ...]
     costs: dict[str, float]
+    """What all answers took, those included that are not in the table; tokens and hours by name."""
     teachers: tuple[Teacher, ...]
     files: dict[str, str]
     """SHA-256 of every declaration, by the path where it was published."""
+    formats: dict[str, Form] = field(default_factory=dict)
+    """The same rows in training formats, by the name of the format."""
+    made: Made = field(default_factory=Made)
+    judged: Judged = field(default_factory=Judged)
 
     @property
     def rows(self) -> int:
@@ -124,8 +224,8 @@ class Entry:
 
     def paths(self) -> Iterator[str]:
         """Every file of the dataset."""
-        for split in self.splits.values():
-            yield from (file.path for file in split.files)
+        for splits in (self.splits, *(form.splits for form in self.formats.values())):
+            yield from (file.path for split in splits.values() for file in split.files)
         yield from self.files
 
 
@@ -135,6 +235,12 @@ class Manifest:
 
     schema_version: int = VERSION
     datasets: dict[str, Entry] = field(default_factory=dict)
+
+    def configs(self) -> Iterator[tuple[str, Entry | Form]]:
+        """What `load_dataset` finds by a name: the datasets, and after them their training formats."""
+        yield from self.datasets.items()
+        for name, entry in self.datasets.items():
+            yield from ((config_name(name, form), part) for form, part in entry.formats.items())
 
     def paths(self) -> set[str]:
         return {path for entry in self.datasets.values() for path in entry.paths()}

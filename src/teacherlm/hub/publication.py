@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
-from teacherlm.core.errors import Mistake
+from teacherlm.core.errors import Mistake, Problem
+from teacherlm.hub.formats import FORMAT_NAMES, FormatName
+from teacherlm.hub.manifest import Contract, Made
 from teacherlm.schemas.records import KINDS, Record, record
 
 Redistribution = Literal["allowed", "share-alike", "non-commercial", "restricted", "unclear"]
@@ -60,12 +63,22 @@ class Publication:
     """What `check` found: `passed`, `gates`, `counts`, `rules`; parts that are missing stay out of the card."""
     teachers: Sequence[Mapping[str, str | None]] = ()
     """`model` and `revision` of every teacher that wrote a rationale."""
+    made: Made = field(default_factory=Made)
+    """How the texts were made."""
+    costs: Mapping[str, float] = field(default_factory=dict)
+    """What all answers took, by name: tokens, hours."""
+    contract: Contract | None = None
+    """What the expectations came to."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Text of every declaration that made the rows, by path, such as `recipes/creak.yaml`."""
     changed: Sequence[str] = ()
     """Inputs and outputs of the check whose fingerprint has changed since; any of them refuses the publication."""
+    broken: Sequence[Problem] = ()
+    """What the contract of the table says against it; any of them refuses the publication."""
     rationales_only: bool | None = None
     """Leave the source's text out. None: as the licence asks."""
+    formats: Sequence[FormatName] | None = None
+    """Training formats to publish besides. None: those in which the place has the dataset already."""
 
     def __post_init__(self) -> None:
         where = f"publish {self.dataset}"
@@ -77,6 +90,9 @@ class Publication:
         for split in self.splits:
             if not _SPLIT.fullmatch(split):
                 raise Mistake(f"`{split}` is no name for a split", "use letters, digits and `_`", where)
+        if unknown := sorted(set(self.formats or ()) - set(FORMAT_NAMES)):
+            found = f"`{unknown[0]}` is no training format"
+            raise Mistake(found, f"use one of {', '.join(FORMAT_NAMES)}", where)
         for path in self.files:
             parts = PurePosixPath(path).parts
             if len(parts) < 2 or parts[0] not in _FOLDERS or ".." in parts:
@@ -102,6 +118,18 @@ class Publication:
         kept = ("sample_id", *KINDS, "quality", "provenance")
         about = "The accepted rationales of a sample, without the sample."
         return Record("rationales alone", about, tuple(column for column in augmented if column.name in kept))
+
+
+def given_once(publications: Sequence[Publication]) -> None:
+    """
+    Raises:
+        Mistake: no dataset is given, or one twice.
+    """
+    if not publications:
+        raise Mistake("no dataset is given", "name at least one dataset", "publish")
+    twice = [name for name, count in Counter(p.dataset for p in publications).items() if count > 1]
+    if twice:
+        raise Mistake(f"{', '.join(twice)} is given twice", "name every dataset once", "publish")
 
 
 def rows_of(report: Mapping[str, Any], part: str) -> Iterator[dict[str, Any]]:

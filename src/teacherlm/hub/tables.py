@@ -1,23 +1,25 @@
-"""The tables of a card: from the manifest's entries to aligned Markdown."""
+"""The tables of a card about datasets, columns, licences and files: from the manifest's entries to Markdown."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 
+from teacherlm.hub.formats import config_name
 from teacherlm.hub.manifest import Entry
+from teacherlm.hub.markdown import Ready, align, code, some, table, ticked
 
 
 def datasets_table(entries: Mapping[str, Entry]) -> str:
     rows = [
         (
-            f"`{name}`",
+            code(name),
             entry.title,
             entry.task.replace("_", " "),
             ", ".join(f"{split} {facts.rows:,}" for split, facts in entry.splits.items()),
             _share(entry.explained, entry.rows),
             entry.licence.license,
-            _source(entry.source),
+            _source(entry),
         )
         for name, entry in entries.items()
     ]
@@ -27,7 +29,7 @@ def datasets_table(entries: Mapping[str, Entry]) -> str:
 def licences_table(entries: Mapping[str, Entry]) -> str:
     rows = [
         (
-            f"`{name}`",
+            code(name),
             entry.licence.license,
             entry.licence.redistribution,
             "rationales alone" if entry.rationales_only else "samples and rationales",
@@ -38,54 +40,27 @@ def licences_table(entries: Mapping[str, Entry]) -> str:
     return table(("dataset", "licence of the source", "passing it on", "published here", "checked by"), rows)
 
 
-def counts_table(entries: Mapping[str, Entry]) -> str:
-    header = ("dataset", "kind", "asked>", "accepted>", "rejected>", "truncated>", "failed>", "most frequent reasons")
-    rows = [
-        (
-            f"`{name}`",
-            f"`{counts.kind}`",
-            *map(_count, (counts.asked, counts.accepted, counts.rejected, counts.truncated, counts.failed)),
-            "; ".join(f"{reason} ({number:,})" for reason, number in counts.reasons),
-        )
-        for name, entry in entries.items()
-        for counts in entry.counts
-    ]
-    return table(header, rows)
-
-
-def rules_table(entries: Mapping[str, Entry]) -> str:
-    rows = [
-        (f"`{name}`", f"`{rule.rule}`", rule.severity, _count(rule.findings), rule.reason)
-        for name, entry in entries.items()
-        for rule in entry.rules
-    ]
-    return table(("dataset", "rule", "severity", "found>", "what it finds"), rows)
-
-
-def costs_table(entries: Mapping[str, Entry]) -> str:
-    rows = [
-        (f"`{name}`", what.replace("_", " "), f"{value:,.2f}".removesuffix(".00"))
-        for name, entry in entries.items()
-        for what, value in entry.costs.items()
-    ]
-    return table(("dataset", "cost", "amount>"), rows)
-
-
-def teachers_table(entries: Mapping[str, Entry]) -> str:
-    rows = [
-        (f"`{name}`", f"`{teacher.model}`", f"`{teacher.revision}`" if teacher.revision else "")
-        for name, entry in entries.items()
-        for teacher in entry.teachers
-    ]
-    return table(("dataset", "model", "revision"), rows)
-
-
 def columns_tables(entries: Mapping[str, Entry]) -> list[tuple[str, str]]:
     """The tables of columns, each with the datasets that it holds for."""
     holders: dict[str, list[str]] = {}
     for name, entry in entries.items():
         holders.setdefault(entry.columns, []).append(name)
-    return [(ticked(names), align(columns)) for columns, names in holders.items()]
+    return [(some(names), align(columns)) for columns, names in holders.items()]
+
+
+def formats_table(entries: Mapping[str, Entry]) -> str:
+    rows = [
+        (
+            code(config_name(name, form)),
+            code(name),
+            ticked(str(feature["name"]) for feature in part.features),
+            f"{part.rows:,}",
+            f"{entry.rows - part.rows:,}",
+        )
+        for name, entry in entries.items()
+        for form, part in entry.formats.items()
+    ]
+    return table(("config", "made of", "columns", "rows>", "left out>"), rows)
 
 
 def files_list(entries: Mapping[str, Entry]) -> str:
@@ -97,18 +72,15 @@ def files_list(entries: Mapping[str, Entry]) -> str:
     return "\n".join(f"- `{folder}/`: {', '.join(links)}" for folder, links in folders.items())
 
 
-def ticked(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
-
-
-def _source(source: str) -> str:
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", source):
-        return f"[{source}](https://huggingface.co/datasets/{source})"
-    return source
-
-
-def _count(number: int | None) -> str:
-    return "" if number is None else f"{number:,}"
+def _source(entry: Entry) -> str:
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", entry.source):
+        return entry.source
+    place = f"https://huggingface.co/datasets/{entry.source}"
+    revision = entry.made.source_revision
+    if revision is None or not re.fullmatch(r"[\w./-]+", revision):
+        return Ready(f"[{entry.source}]({place})")
+    shown = revision[:8] if re.fullmatch(r"[0-9a-f]{40}", revision) else revision
+    return Ready(f"[{entry.source}]({place}/tree/{revision}) at {code(shown)}")
 
 
 def _share(part: int, whole: int) -> str:
@@ -117,41 +89,3 @@ def _share(part: int, whole: int) -> str:
     ('99.9%', '')
     """
     return f"{100 * part / whole:.1f}%" if whole else ""
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; a heading that ends in `>` sets its column to the right. Empty columns are left out.
-
-    >>> print(table(("rule", "found>"), [("`empty`", "12")]))
-    | rule    | found |
-    | ------- | ----: |
-    | `empty` |    12 |
-    """
-    if not rows:
-        return ""
-    kept = [i for i in range(len(header)) if any(row[i] for row in rows)]
-    lines = [[header[i].removesuffix(">") for i in kept], ["--:" if header[i].endswith(">") else "---" for i in kept]]
-    lines += [[_cell(row[i]) for i in kept] for row in rows]
-    return align("\n".join("| " + " | ".join(line) + " |" for line in lines))
-
-
-def align(markdown: str) -> str:
-    """Pad the cells of a Markdown table so that its columns align as plain text too."""
-    lines = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in markdown.splitlines()]
-    rules = lines.pop(1)
-    widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(rules))]
-    right = [rule.endswith(":") for rule in rules]
-    padded = [
-        [
-            cell.rjust(width) if to_right else cell.ljust(width)
-            for cell, width, to_right in zip(line, widths, right, strict=True)
-        ]
-        for line in lines
-    ]
-    padded.insert(1, ["-" * (width - 1) + ":" if r else "-" * width for width, r in zip(widths, right, strict=True)])
-    return "\n".join("| " + " | ".join(line) + " |" for line in padded)
-
-
-def _cell(text: str) -> str:
-    """Text that can break neither its table nor its page."""
-    return re.sub(r"\s+", " ", text).strip().replace("|", "\\|").replace("<", "&lt;")

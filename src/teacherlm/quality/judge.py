@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from teacherlm.core.errors import Mistakes
+from teacherlm.core.errors import Mistake, Mistakes
 from teacherlm.quality.messages import machine
 from teacherlm.quality.metrics import Metrics
 from teacherlm.quality.rule_runs import before_running, find
@@ -50,6 +50,8 @@ def judge(
     for name, of in FOUND.items():
         con.execute(f"create table if not exists {name} as {record(of).empty_select()}")
     metrics.take(con)
+    if not con.execute("select 1 from duckdb_tables() where table_name = 'metrics'").fetchall():
+        raise Mistake("the metrics leave no table `metrics`", "let the last file make it", str(metrics.files[-1]))
     score = scorer.sql() if scorer else "null"
     try:
         con.execute(

@@ -25,6 +25,13 @@ def position(error: Exception, sql: str) -> tuple[int, int]:
     return number, column if same else 1
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether what failed would have needed more memory than DuckDB may use."""
+    import duckdb
+
+    return isinstance(error, duckdb.OutOfMemoryException) or isinstance(error.__cause__, duckdb.OutOfMemoryException)
+
+
 def machine(error: Exception) -> MachineFailed:
     """For a query that memory or disk did not suffice for."""
     return MachineFailed(

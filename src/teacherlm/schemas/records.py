@@ -5,6 +5,7 @@ Rows have no second definition: whatever needs the columns or types of a record 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +20,18 @@ if TYPE_CHECKING:
     import datasets
     import pyarrow as pa
 
-RecordName = Literal["sample", "rationale", "verdict", "finding", "duplicate", "contamination", "augmented"]
+RecordName = Literal[
+    "sample",
+    "rationale",
+    "verdict",
+    "finding",
+    "duplicate",
+    "contamination",
+    "augmented",
+    "cost",
+    "run",
+    "gate",
+]
 RECORDS: tuple[RecordName, ...] = get_args(RecordName)
 
 KINDS: tuple[str, ...] = ("fundamentals", "chain_of_thought", "common_mistakes")
@@ -47,7 +59,7 @@ class Column:
     values: tuple[str, ...] = ()
     about: str = ""
     fields: tuple[Column, ...] = ()
-    """Columns inside a struct."""
+    """Columns inside a struct, or inside each struct of a list."""
 
     def arrow(self) -> pa.Field:
         import pyarrow as pa
@@ -60,12 +72,15 @@ class Column:
             # Readers name list items differently; one name keeps schemas equal on every path.
             "list<string>": pa.list_(pa.field("element", pa.string())),
         }
-        kind = pa.struct([column.arrow() for column in self.fields]) if self.type == "struct" else kinds[self.type]
-        return pa.field(self.name, kind)
+        struct = pa.struct([column.arrow() for column in self.fields])
+        kinds |= {"struct": struct, "list<struct>": pa.list_(pa.field("element", struct))}
+        return pa.field(self.name, kinds[self.type])
 
     def json_schema(self) -> dict[str, Any]:
         if self.type == "struct":
             schema: dict[str, Any] = _object(self.fields)
+        elif self.type == "list<struct>":
+            schema = {"type": "array", "items": _object(self.fields)}
         else:
             schema = dict(_JSON_TYPES[self.type])
         if self.values:
@@ -78,8 +93,9 @@ class Column:
 
     def sql_type(self) -> str:
         """The column's type in DuckDB."""
-        if self.type == "struct":
-            return "STRUCT(" + ", ".join(f'"{column.name}" {column.sql_type()}' for column in self.fields) + ")"
+        if self.type in ("struct", "list<struct>"):
+            struct = "STRUCT(" + ", ".join(f'"{column.name}" {column.sql_type()}' for column in self.fields) + ")"
+            return struct + ("[]" if self.type == "list<struct>" else "")
         return {
             "string": "VARCHAR",
             "int64": "BIGINT",
@@ -126,7 +142,7 @@ class Record:
         """A table of the columns, for documentation and dataset cards."""
         lines = ["| column | type | meaning |", "| --- | --- | --- |"]
         for column in self.columns:
-            kind = column.type.replace("list<string>", "list of string") + (" or null" if column.nullable else "")
+            kind = re.sub(r"list<(\w+)>", r"list of \1", column.type) + (" or null" if column.nullable else "")
             values = f" One of {', '.join(f'`{value}`' for value in column.values)}." if column.values else ""
             lines.append(f"| `{column.name}` | {kind} | {column.about}{values} |")
         return "\n".join(lines)

@@ -1,62 +1,42 @@
--- What the measures are made of: words, runs of words, numbers, statements, scripts.
+-- What the measures are made of: words, runs of words, loops, sentences, scripts.
 
 -- A word is a run of letters, a run of digits, or one character of a script that puts no blanks between words.
 create or replace temp macro words_of(passage) as
     regexp_extract_all(lower(passage), '\p{N}+|[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}]|[\p{L}\p{M}]+');
 
 -- Words as numbers, which lists compare several times faster; runs of them as one number each.
-create or replace temp macro marks_of(words) as [hash(word) for word in words];
+create or replace temp macro marks_of(words) as [(hash(word) >> 32)::uinteger for word in words];
 
 create or replace temp macro runs_of_3(marks) as
-    [hash(run) for run in list_zip(marks, marks[2:], marks[3:], true)];
+    [(hash(run) >> 32)::uinteger for run in list_zip(marks, marks[2:], marks[3:], true)];
 
 create or replace temp macro runs_of_5(marks) as
     [hash(run) for run in list_zip(marks, marks[2:], marks[3:], marks[4:], marks[5:], true)];
 
--- Small letters, one blank between words, 1,234 as 1234; signs that change a number (. - / % +) stay inside it.
-create or replace temp macro plain(passage) as
-    trim(regexp_replace(
-        regexp_replace(lower(replace(passage, '−', '-')), ',(\d{3})', '\1', 'g'),
-        '[.]+(?:[^\p{L}\p{N}]+|$)|[^\p{L}\p{M}\p{N}.%/+-]+', ' ', 'g'
-    ));
+-- The longest stretch that says the same `period` words at least three times, back to back; 0 where there is none.
+create or replace temp macro looped_with(marks, period) as list_max(list_transform(
+    string_split(array_to_string(list_transform(
+        list_zip(marks, marks[period + 1:], true), lambda pair: if(pair[1] = pair[2], '=', ' ')
+    ), ''), ' '),
+    lambda same: if(length(same) >= 2 * period, length(same) + period, 0)
+));
 
--- An option or a stated answer without its letter and the words that people put before it.
-create or replace temp macro bare(passage) as
-    regexp_replace(
-        regexp_replace(passage, '^\s*(?:\(?[A-Za-z]\)|[A-Z][.:]\s)\s*', ''),
-        '^[\s*_"''“‘$\\(\[{]*(?i:(?:that|the|an?|to|it is|they are)\s+)?', ''
-    );
+create or replace temp macro looped_in(marks) as
+    list_max(list_transform(range(1, 31), lambda period: looped_with(marks, period::integer)));
 
-create or replace temp macro as_number(digits) as
-    try_cast(split_part(digits, '/', 1) as double)
-    / case when contains(digits, '/') then nullif(try_cast(split_part(digits, '/', 2) as double), 0) else 1 end;
+-- A sentence ends with its mark and a blank, or with its line.
+create or replace temp macro sentences_of(passage) as string_split_regex(
+    if(regexp_matches(passage, '[\s。！？]$'), rtrim(passage, e' \n\t。！？'), passage),
+    '[.!?…][)"”’*]*\s+|[。！？]\s*|\n\s*'
+);
 
--- The only number of a passage: '$1,200', '-3.5', '12 apples', '1/2'; null where there is none or more than one.
-create or replace temp macro only_number(passage) as
-    as_number(regexp_extract(
-        replace(replace(passage, ',', ''), '−', '-'), '^[^\p{L}\p{N}-]*(-?\d*\.?\d+(?:/\d+)?)\.?[^\d]*$', 1
-    ));
-
--- The text, and what follows of questions that the teacher went on to invent. A "Question:" without an empty line
--- before it repeats the one that was asked.
-create or replace temp macro parts_of(passage) as
-    string_split_regex(passage, '\n(?:\s*Q|[ \t]*\n\s*(?:Question|Premise))(?: ?\d+)?:');
-
--- 'yes' and 'true' say one thing, 'no' and 'false' the other.
-create or replace temp macro polarity(passage) as
-    case
-        when regexp_matches(passage, '^\W*(?i:true|yes)\b') then true
-        when regexp_matches(passage, '^\W*(?i:false|no)\b') then false
-    end;
-
--- A stated number is the gold one up to the decimals it is given with, or as a percentage.
-create or replace temp macro same_number(digits, gold, percent) as
-    abs(as_number(digits) - gold)
-    <= if(contains(digits, '.'), 0.5 * pow(10, -length(split_part(digits, '.', 2))), 0) + 1e-9 * abs(gold)
-    or percent and abs(as_number(digits) - 100 * gold) <= 1e-9 * abs(100 * gold)
-    or percent and abs(100 * as_number(digits) - gold) <= 1e-9 * abs(gold);
+create or replace temp macro blanks_in(passage) as strlen(passage) - strlen(replace(passage, ' ', ''));
 
 create or replace temp macro letters_of(passage) as regexp_replace(passage, '[^\p{L}]+', '', 'g');
+
+-- The letters of words; those of ASCII are all that is no digit.
+create or replace temp macro letters_of_words(words, joined) as
+    if(strlen(joined) = length(joined), regexp_replace(joined, '[0-9]+', '', 'g'), letters_of(joined));
 
 -- How many of some letters belong to a script. Patterns are written out: DuckDB compiles a constant one only once.
 create or replace temp macro letters_in(letters, script) as
