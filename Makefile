@@ -37,8 +37,9 @@ test: lint types ## linters, type checks and all quick tests
 test-slow: setup ## the tests that take longer
 	$(BIN)/python -m pytest -n 2 -m slow
 
-docs: setup ## write docs/catalogue.md from the declarations
+docs: setup ## write the derived parts of docs/ from the declarations
 	$(BIN)/python -m teacherlm.api.catalogue_docs docs/catalogue.md
+	$(BIN)/python -m teacherlm.api.sql_docs docs/sql.md
 
 bench: setup ## what a call and a sample cost, beside a bare loop and a bare COPY in the same run
 	$(BIN)/python benchmarks/client.py

@@ -66,9 +66,9 @@ LABELS = {
 """What is measured, in order of the table."""
 
 
-def sizes(rows: int) -> dict[str, dict[str, int]]:
+def sizes(rows: int, datasets: int = DATASETS) -> dict[str, dict[str, int]]:
     """Rows by dataset and split: the largest dataset has twenty times as many as the smallest."""
-    weights = 1 / (np.arange(DATASETS) + DATASETS / 19)
+    weights = 1 / (np.arange(datasets) + datasets / 19)
     bounds = np.concatenate(([0], np.cumsum(weights / weights.sum() * rows).round().astype(int)))
     bounds[-1] = rows
     whole = np.diff(bounds).tolist()
@@ -79,10 +79,10 @@ def sizes(rows: int) -> dict[str, dict[str, int]]:
     }
 
 
-def make_parts(root: Path, rows: int) -> None:
+def make_parts(root: Path, rows: int, datasets: int = DATASETS) -> None:
     """The augmented tables of all datasets, one part for each split, as `check` writes them."""
     words = Words()
-    for number, (dataset, splits) in enumerate(sizes(rows).items()):
+    for number, (dataset, splits) in enumerate(sizes(rows, datasets).items()):
         for place, (split, count) in enumerate(splits.items()):
             chunks = (
                 augmented(words, np.random.default_rng([number, place, first]), dataset, split, first, count)
@@ -339,9 +339,8 @@ def again(root: Path, out: Path) -> list[dict[str, Any]]:
     Args:
         out: where all datasets were published; it stays as it is.
     """
-    return [
-        sent(root, out, dataset, what) for dataset in (names(root)[0], names(root)[DATASETS // 2]) for what in CHANGES
-    ]
+    known = names(root)
+    return [sent(root, out, dataset, what) for dataset in (known[0], known[len(known) // 2]) for what in CHANGES]
 
 
 def sent(root: Path, out: Path, dataset: str, what: str) -> dict[str, Any]:

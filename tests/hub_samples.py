@@ -164,7 +164,6 @@ def publication(folder: Path, dataset: str = "creak", train: int = 5, **changes:
         "contract": Contract(expectations=113, hold=112, broken=("augmented: most rows have a chain of thought",)),
         "files": {
             f"recipes/{dataset}.yaml": f"name: {dataset}\n",
-            "prompts/paper.yaml": "name: paper\n",
             "rules/empty.sql": "select sample_id from rationales where text = ''\n",
             "schemas/sample.yaml": "record: sample\n",
         },

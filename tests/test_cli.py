@@ -31,7 +31,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 COMMANDS = [
     *("init", "plan", "build", "augment", "check", "publish", "run", "quickstart"),
-    *("status", "explain", "sql", "serve"),
+    *("status", "explain", "sql", "serve", "calibrate", "verify", "view", "diff", "cost"),
 ]
 
 ROWS = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from teacherlm.quality.gates import GateResult, Gates, judge_gates
 from teacherlm.quality.judge import judge
 from teacherlm.quality.measures import Measures, Score, measure
 from teacherlm.quality.report import make_report
+from teacherlm.quality.rules import load_rules
 from teacherlm.quality.score import Feature, Model, Part, Scorer
 
 GOLDEN = Path(__file__).parent / "golden" / "check.txt"
@@ -171,3 +173,26 @@ def test_the_bundled_gates_are_valid(tmp_path: Path) -> None:
     assert project.files.is_bundled
     for name in project.datasets:
         assert read_gates(project.files, project.catalog, project.recipe(name)).max_failed <= 1
+
+
+def test_the_documented_rules_are_those_that_ship() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "rules.md").read_text(encoding="utf-8")
+    rows = {
+        line.split("`")[1]: [part.strip() for part in line.split("|")[2:-1]]
+        for line in text.splitlines()
+        if re.match(r"\| `\w+` +\| (reject|warn)", line)
+    }
+    assert sorted(rows) == sorted(rule.id for rule in shipped_rules())
+    for rule in shipped_rules():
+        assert rows[rule.id][0] == rule.severity
+        assert rows[rule.id][2] == rule.reason
+        assert rows[rule.id][3] == ", ".join(f"`{name}` = {value}" for name, value in rule.parameters.items())
+
+
+def test_the_documented_rule_runs(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "rules.md").read_text(encoding="utf-8")
+    (tmp_path / "argues.sql").write_text(text.split("```sql\n")[1].split("```")[0], encoding="utf-8")
+    con = judged([sample()], [rationale(f"Obviously: {GOOD}")], load_rules(tmp_path))
+    assert con.execute("select rule, severity, reason from findings").fetchall() == [
+        ("argues", "warn", '1 times "obviously"')
+    ]

@@ -30,7 +30,8 @@ GOLDEN = Path(__file__).parent / "golden/hub_README.md"
 
 def composed(folder: Path, *publications: Publication) -> Manifest:
     (folder / "new").mkdir()
-    return compose(publications, folder / "new", Manifest()).manifest
+    asked = [dataclasses.replace(p, files={**p.files, "prompts/paper.yaml": "name: paper\n"}) for p in publications]
+    return compose(asked, folder / "new", Manifest()).manifest
 
 
 def test_the_card_of_three_small_datasets(tmp_path: Path) -> None:

@@ -196,10 +196,14 @@ def contract_words(entries: Mapping[str, Entry]) -> tuple[str, list[str]]:
     hold = sum(contract.hold for contract in held.values())
     if not every:
         return "", []
-    broken = [f"{code(name)}: {prose(words)}" for name, one in held.items() for words in one.broken]
     if hold == every:
         return f"All {every:,} hold.", []
-    return f"{hold:,} of {every:,} hold; none of the others is critical.", broken
+    broken: dict[str, list[str]] = {}
+    for name, one in held.items():
+        for words in one.broken:
+            broken.setdefault(words, []).append(name)
+    lines = [f"{some(names)}: {prose(words)}" for words, names in broken.items()]
+    return f"{hold:,} of {every:,} hold; none of the others is critical.", lines
 
 
 def costs_table(entries: Mapping[str, Entry]) -> str:

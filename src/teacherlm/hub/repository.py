@@ -133,7 +133,7 @@ class Repository:
         """All files of a commit, by path."""
         from huggingface_hub.hf_api import RepoFile
 
-        with self.errors("read"):  # the client tries again by itself
+        with self.errors("read"):
             entries = list(
                 self.api.list_repo_tree(self.address.repository, recursive=True, revision=commit, repo_type="dataset")
             )
@@ -147,31 +147,25 @@ class Repository:
         """The content of a small file of a commit; None where there is none. No cache is read or written."""
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-        with tempfile.TemporaryDirectory(prefix="teacherlm-hub-") as cache:
-
-            def ask() -> bytes | None:
-                try:
-                    found = self.api.hf_hub_download(
-                        self.address.repository, path, repo_type="dataset", revision=commit, cache_dir=cache
-                    )
-                except LocalEntryNotFoundError:
-                    raise  # a request that failed; it is an EntryNotFoundError by name
-                except EntryNotFoundError:
-                    return None
-                return Path(found).read_bytes()
-
-            return self.asked("read", ask)
+        # The client tries again by itself, here and below.
+        with tempfile.TemporaryDirectory(prefix="teacherlm-hub-") as cache, self.errors("read"):
+            try:
+                found = self.api.hf_hub_download(
+                    self.address.repository, path, repo_type="dataset", revision=commit, cache_dir=cache
+                )
+            except LocalEntryNotFoundError:
+                raise  # a request that failed; it is an EntryNotFoundError by name
+            except EntryNotFoundError:
+                return None
+            return Path(found).read_bytes()
 
     def fetch(self, path: str, commit: str, cache: Path) -> Path:
         """A file of a commit, downloaded into a cache of its own."""
-
-        def ask() -> Path:
+        with self.errors("read"):
             found = self.api.hf_hub_download(
                 self.address.repository, path, repo_type="dataset", revision=commit, cache_dir=cache
             )
             return Path(found)
-
-        return self.asked("read", ask)
 
     def manifest(self, commit: str) -> Manifest | None:
         """What a commit holds, as its manifest says; None where it has none.

@@ -6,7 +6,7 @@ asks again with a hint where it differs from the gold one. This runs on every su
 A stated answer ("The answer is (B).") wins, the last one of several; negated and hedged statements do not count. Where
 there is none, the fall-backs usual for such extraction follow, and `how` says which. The gold answer decides which
 extractor applies (an option, a number, yes or no, a letter, a phrase) and never what it finds. The rule
-`contradicts_gold` says the same of stated answers in SQL and has no fall-backs.
+`contradicts_gold` says the same in SQL, of stated answers and with fewer fall-backs.
 """
 
 from __future__ import annotations
