@@ -45,6 +45,7 @@ bench: setup ## what a call and a sample cost, beside a bare loop and a bare COP
 	$(BIN)/python benchmarks/client.py
 	$(BIN)/python benchmarks/build.py --rows 400000
 	$(BIN)/python benchmarks/quality.py --gx-rows 200000
+	$(BIN)/python benchmarks/publish.py --rows 400000
 
 clean: ## remove what was built here
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist workspace

@@ -6,8 +6,9 @@ The rows are made here, the same ones every time: texts as `rationales.py` draws
 up to three rationales of 40 to 120. Each measurement is a process of its own, so that its peak memory is its own; CPU
 is that process's, its threads included, without start-up and imports. Of several rounds the medians count.
 
-Then one dataset is published again with 1 % of its rows changed, and what would be sent is counted twice: whole files,
-as git-LFS sends them, and what hf_xet itself finds to be new when it stores both versions in a folder.
+Then the largest dataset and one of middle size are published again, each with 1 % of its rows changed, and what would
+be sent is counted: whole files, as git-LFS sends them, and the chunks that hf_xet itself finds to be new when it stores
+both versions in a folder; the same for files written as `datasets` writes them, and without content-defined chunking.
 """
 
 from __future__ import annotations
@@ -372,7 +373,7 @@ def sent(root: Path, out: Path, dataset: str, what: str) -> dict[str, Any]:
 
 def xet(store: Path, versions: list[list[Path]]) -> int:
     """Bytes that hf_xet uploads of the last version of some files when the others are stored; the store is a folder."""
-    import hf_xet
+    import hf_xet  # type: ignore[import-untyped]
 
     uploaded = 0
     for paths in versions:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import functools
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -59,15 +61,27 @@ def declare(root: Path) -> None:
 
 @functools.cache
 def _made() -> Path:
-    root = Path(tempfile.mkdtemp(prefix="teacherlm-project-"))
-    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    """The project, made once for all workers of a test run; each has a copy of its own."""
+    own = Path(tempfile.mkdtemp(prefix="teacherlm-project-"))
+    atexit.register(shutil.rmtree, own, ignore_errors=True)
+    shared = Path(tempfile.gettempdir()) / f"teacherlm-project-{os.environ.get('PYTEST_XDIST_TESTRUNUID', own.name)}"
+    with shared.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not shared.exists():
+            atexit.register(shared.with_suffix(".lock").unlink, missing_ok=True)
+            atexit.register(shutil.rmtree, shared, ignore_errors=True)
+            _make(own / "making")
+            (own / "making").rename(shared)
+        return Path(shutil.copytree(shared, own / "project"))
+
+
+def _make(root: Path) -> None:
     declare(root)
     project = teacherlm.open(root, workspace=root / "workspace")
     with teacher() as served:
         for name in DATASETS:
             project.run(name, teacher=served.url)
             project.contract(name)
-    return root
 
 
 def copied(folder: Path) -> Path:

@@ -15,11 +15,11 @@ import orjson
 
 from teacherlm import __version__
 from teacherlm.api.cost import cost
+from teacherlm.api.orders import seed_of
 from teacherlm.api.runs import read_runs
 from teacherlm.api.traced import maker_of
 from teacherlm.api.workspace import Workspace, open_session
 from teacherlm.builders.mapping import BoundRecipe
-from teacherlm.core.keys import digest
 from teacherlm.hub.manifest import Asked, Made
 from teacherlm.project.find import ProjectFiles
 from teacherlm.schemas.records import KINDS
@@ -168,7 +168,5 @@ def _drawn_from(examples: Sequence[Mapping[str, Any]], bases: set[int]) -> Itera
     """
     for base in bases:
         asked = ((row, kind) for row in examples for kind in KINDS)
-        if any(
-            row["seed"] == int(digest([base, row["sample_id"], kind, row["repeat"]])[:13], 16) for row, kind in asked
-        ):
+        if any(row["seed"] == seed_of(base, row["sample_id"], kind, row["repeat"]) for row, kind in asked):
             yield base

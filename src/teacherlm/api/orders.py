@@ -22,6 +22,12 @@ DRAWN = "chain_of_thought"
 """The kind that STaR draws; the others are explained in every strategy."""
 
 
+def seed_of(base: int, sample_id: str, kind: str, repeat: int) -> int:
+    """The seed of one call, drawn from a teacher's declared one: the same on every machine, another for each text."""
+    # 53 bits: some servers read the seed as a signed integer or a double.
+    return int(digest([base, sample_id, kind, repeat])[:13], 16)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Order:
     """What is to be asked of one teacher about one dataset."""
@@ -89,9 +95,7 @@ class Order:
             budget = len(parts) * parameters["max_new_tokens"]
             parameters = {**parameters, "max_new_tokens": budget, **json_of(parts)}
         if self.seed is not None:
-            # 53 bits: some servers read the seed as a signed integer or a double.
-            seed = int(digest([self.seed, sample["sample_id"], kind, repeat])[:13], 16)
-            parameters = {**parameters, "seed": seed}
+            parameters = {**parameters, "seed": seed_of(self.seed, sample["sample_id"], kind, repeat)}
         return make_call(
             sample_id=sample["sample_id"],
             dataset=self.bound.name,
