@@ -338,7 +338,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _readable(self, identity: str) -> Repository:
         repository = self.server.state.repositories.get(identity)
-        if repository is None:
+        stranger = not self.headers.get("Authorization") and self.server.tokens is not None
+        if repository is None or (repository.private and stranger):
             # As the Hub does: it does not tell strangers what there is.
             raise _Refused(404 if self.headers.get("Authorization") else 401, "RepoNotFound")
         if repository.private:

@@ -37,10 +37,11 @@ class Processes:
     """Forks one process at a time; each has the environment, the output and the end of a process of its own."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = dict(environment)
+        self.home = Path(environment["HF_HOME"])
+        """Where the clients keep their caches."""
         self._parent = subprocess.Popen(
             [sys.executable, __file__],
-            env=self._environment,
+            env=dict(environment),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -111,6 +112,7 @@ def push(given: Any, folder: Path) -> None:
             done, _ = publish_hub(made, Repository(address.parse(given["to"])), staging, PushOptions(**options))
             said = dataclasses.asdict(done)
         except TeacherlmError as error:
+            traceback.print_exc()  # what a Python user would see; tests look into it for tokens
             problem = error.problems[0]
             said = {"error": type(error).__name__, "found": problem.found, "remedy": problem.edit}
     sys.stdout.write(json.dumps(said))

@@ -61,7 +61,9 @@ def test_contamination_is_a_gate_that_fails_where_nobody_looked() -> None:
     assert not failed.passed and "contamination" in failed.remedy
     for measures, missing in ((Measures(trained_on=200), ()), (looked, ("ecqa",))):
         blind = result(measures, Gates(max_contaminated=1.0), *missing)
-        assert not blind.passed and "not run" in blind.remedy
+        assert not blind.passed and blind.remedy.startswith("not run")
+    both = result(looked, Gates(max_contaminated=0.0), "ecqa")
+    assert not both.passed and both.value == 0.005 and "take the samples out" in both.remedy and "ecqa" in both.remedy
     assert "ecqa" in result(looked, Gates(max_contaminated=1.0), "ecqa").remedy
     names = [gate.name for gate in judge_gates(close_books(judged([sample()], [rationale(GOOD)])), Gates())]
     assert "max_contaminated" not in names  # where nobody asks for it, it does not fail
@@ -73,8 +75,6 @@ def test_measures_are_taken_of_what_was_accepted_and_of_training_splits() -> Non
     texts += [rationale("Short.", "d/train/0", repeat=1), rationale(GOOD, "d/train/0", kind="fundamentals")]
     con = connect(rows, texts)
     judge(con, [rule for rule in shipped_rules() if rule.id == "too_short"], METRICS, SCORER)
-    keys = "dataset, split, kind, repeat, call_key, 'contaminated', 'reject', 'it stands in a test'"
-    con.execute(f"insert into findings select sample_id, {keys} from rationales where sample_id like '%/1'")
     con.execute(
         "insert into contamination select sample_id, dataset, split, null, null, 'mmlu', '7', 'iron rusts', 1.0 "
         "from samples where sample_id like '%/1'"

@@ -36,7 +36,7 @@ def published(root: Path) -> Path:
 
 def augmented(root: Path, name: str, split: str) -> list[dict[str, Any]]:
     """What `check` has written, without the texts that were taken from the source itself."""
-    found = pa.concat_tables(
+    found: list[dict[str, Any]] = pa.concat_tables(
         [pq.read_table(path) for path in sorted((root / "workspace/augmented" / name / split).glob("*.parquet"))]
     ).to_pylist()
     for row in found:

@@ -125,17 +125,18 @@ def _joined(published: list[Path], samples: Path, name: str, split: str) -> data
     contract = record("augmented")
     own = record("sample").names
     texts = [column for column in contract.names if column not in own]
-    con = duckdb.connect()
-    con.execute("SET enable_progress_bar = false")
     files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in published)
-    con.execute(f"CREATE VIEW published AS SELECT *, row_number() OVER () AS place FROM read_parquet([{files}])")
-    con.execute(f"CREATE VIEW samples AS FROM read_parquet('{str(samples).replace(chr(39), chr(39) * 2)}/*.parquet')")
+    made = str(samples).replace("'", "''")
     columns = ", ".join([*(f's."{column}"' for column in own), *(f'p."{column}"' for column in texts)])
-    table = con.sql(
-        f"SELECT {contract.cast_list()} FROM "
-        f"(SELECT {columns}, p.place FROM published p JOIN samples s ON s.sample_id = p.sample_id) ORDER BY place"
-    ).to_arrow_table()
-    ((rows,),) = con.execute("SELECT count(*) FROM published").fetchall()
+    with duckdb.connect() as con:
+        con.execute("SET enable_progress_bar = false")
+        con.execute(f"CREATE VIEW published AS SELECT *, row_number() OVER () AS place FROM read_parquet([{files}])")
+        con.execute(f"CREATE VIEW samples AS FROM read_parquet('{made}/*.parquet')")
+        table = con.sql(
+            f"SELECT {contract.cast_list()} FROM "
+            f"(SELECT {columns}, p.place FROM published p JOIN samples s ON s.sample_id = p.sample_id) ORDER BY place"
+        ).to_arrow_table()
+        ((rows,),) = con.execute("SELECT count(*) FROM published").fetchall()
     if rows and not table.num_rows:
         raise Mistake(
             f"none of the {rows:,} published rows of `{split}` has a sample in the source",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -137,13 +138,17 @@ def table(rows: Sequence[dict[str, Any]], columns: Sequence[str], *, title: str 
         longest = max((len(cell(row.get(column))) for row in rows), default=0)
         names = (len(word) for row in rows for word in cell(row.get(column)).split())
         name_length = max((length for length in names if length <= NAME), default=0)
-        least = longest if numeric else min(longest, max(LEAST_WORDS, name_length))
+        heading = max(map(len, name.split()), default=0)
+        least = max(heading, longest if numeric else min(longest, max(LEAST_WORDS, name_length)))
         justify: Literal["right", "left"] = "right" if numeric else "left"
         shown.add_column(name, justify=justify, overflow="fold", no_wrap=numeric, min_width=least)
     for row in rows:
         shown.add_row(*[cell(row.get(column)) for column in columns])
     # Where even folded words do not fit, a table that is too wide is better than one with cut numbers.
     least = Measurement.get(out, out.options.update(max_width=WIDEST), shown).minimum
+    # A pipe or a file has no width: whoever searches there wants ids in one piece.
+    if not out.is_terminal and "COLUMNS" not in os.environ:
+        least = Measurement.get(out, out.options.update(max_width=WIDEST), shown).maximum
     out.print(shown, width=max(out.width, least), crop=False)
 
 

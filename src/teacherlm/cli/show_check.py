@@ -57,12 +57,12 @@ def rules(lines: Iterable[Mapping[str, Any]]) -> None:
                     "severity": line["severity"] if line["severity"] != before else "",
                     "rule": line["rule"],
                     "hits": line["hits"],
-                    "share": _percent(line["share"]),
+                    "of answered": _percent(line["share"]),
                     "for example": "\n".join(line["examples"]),
                 }
                 for line, before in zip(hit, ["", *(line["severity"] for line in hit)], strict=False)
             ],
-            ["severity", "rule", "hits", "share", "for example"],
+            ["severity", "rule", "hits", "of answered", "for example"],
         )
     silent = len({line["rule"] for line in lines}) - len({line["rule"] for line in hit})
     if silent:
@@ -97,14 +97,20 @@ def _duplicates(counts: Mapping[str, int]) -> None:
 def _scores(scores: Sequence[Mapping[str, Any]]) -> None:
     if scores:
         out.print()
-        named = [{**score, "mean score": score["mean"]} for score in scores]
-        table(named, ["kind", "scored", "mean score", "median"])
+        named = [{**score, "accepted, with a score": score["scored"], "mean": score["mean"]} for score in scores]
+        table(named, ["kind", "accepted, with a score", "mean", "median"])
 
 
 def _contamination(lines: Sequence[Mapping[str, Any]]) -> None:
     if not lines:
         return
     out.print()
+    if not any(line["state"] == "run" for line in lines):
+        names = ", ".join(line["task"] for line in lines)
+        out.print(
+            f"not compared with evaluation sets ({names}): --against TASK=PATH reads one", style="dim", markup=False
+        )
+        return
     shown = [
         {
             "evaluation set": line["task"],
@@ -127,7 +133,7 @@ def _telling(gate: Mapping[str, Any]) -> bool:
 def _gate(gate: Mapping[str, Any]) -> dict[str, Any]:
     share = gate["name"].startswith("max_")
     found, limit = (_percent(gate[name]) if share else cell(gate[name]) for name in ("value", "limit"))
-    found = "not run" if gate["remedy"].startswith("not run") else found
+    found = "not run" if gate["remedy"].startswith("not run") else found  # with a share it was run, at least in part
     return {"gate": gate["name"], "found": found, "limit": limit, "": "passes" if gate["passed"] else "FAILS"}
 
 

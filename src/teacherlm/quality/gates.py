@@ -96,14 +96,15 @@ def _measured(measures: Measures, gates: Gates, not_run: Sequence[str]) -> Itera
             name="min_score", limit=gates.min_score, value=mean or 0.0, passed=passed, remedy="" if passed else remedy
         )
     if gates.max_contaminated is not None:
-        share, looked = measures.contaminated_share, measures.by_task is not None and not not_run
-        passed = looked and share <= gates.max_contaminated
-        missing = f" ({', '.join(not_run)})" if not_run else ""
-        remedy = (
-            "take the samples out of the training splits (the view `contamination` names them)"
-            if looked
-            else f"not run: evaluation sets were not read{missing}; name a file of each:  --against TASK=PATH"
-        )
+        share, looked = measures.contaminated_share, measures.by_task is not None
+        passed = looked and not not_run and share <= gates.max_contaminated
+        remedies = []
+        if looked and share > gates.max_contaminated:
+            remedies.append("take the samples out of the training splits (the view `contamination` names them)")
+        if not_run or not looked:
+            missing = f" ({', '.join(not_run)})" if not_run else ""
+            remedies.append(f"not run: evaluation sets were not read{missing}; name a file: --against TASK=PATH")
+        remedy = "; ".join(remedies)
         limit = gates.max_contaminated
         yield GateResult(
             name="max_contaminated", limit=limit, value=share, passed=passed, remedy="" if passed else remedy

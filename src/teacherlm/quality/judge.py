@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from teacherlm.core.errors import Mistake, Mistakes
-from teacherlm.quality.messages import machine
+from teacherlm.quality.messages import machine, short
 from teacherlm.quality.metrics import Metrics
 from teacherlm.quality.rule_runs import before_running, find
 from teacherlm.quality.rules import Rule
@@ -60,6 +60,9 @@ def judge(
         )
     except duckdb.OperationalError as error:
         raise machine(error) from error
+    except duckdb.Error as error:
+        edit = "mend the expressions of its features, or fit it again: teacherlm calibrate TABLES --fit"
+        raise Mistake(f"the score cannot be worked out: {short(error)}", edit, "quality/scorer.json") from error
     con.execute(f"create or replace table findings as {record('finding').empty_select()}")
     for rule in chosen:
         problems += find(con, rule)

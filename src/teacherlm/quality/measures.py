@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import duckdb
 
-CONTAMINATED = "contaminated"
-"""The rule that rejects what shares text with an evaluation set."""
-
 TRAINING = "starts_with(split, 'train')"
 """Whether a split is one that models are trained on, as SQL: the evaluation set may well share text with itself."""
 
@@ -34,9 +31,10 @@ class Measures:
     scores: tuple[Score, ...] = ()
     """One for each kind with any score."""
     trained_on: int = 0
-    """Samples of training splits that were asked about."""
+    """Samples of training splits."""
     contaminated: int = 0
-    """Of them those with a rationale rejected as contaminated."""
+    """Of them those whose question, or one of whose rationales, shares text with an evaluation set. Whatever the rule
+    `contaminated` makes of it."""
     by_task: Mapping[str, int] | None = None
     """Samples of training splits that share text with each evaluation set; None: no set was looked at."""
 
@@ -52,15 +50,13 @@ class Measures:
 
 
 def measure(con: duckdb.DuckDBPyConnection) -> Measures:
-    """Measure a judgement; `con` has its tables `rationales`, `verdicts`, `findings` and `contamination`."""
+    """Measure a judgement; `con` has `samples`, and its tables `verdicts` and `contamination`."""
     scores = con.execute(
         "select kind, count(*), avg(score), median(score) from verdicts "
         "where verdict = 'accepted' and score is not null group by kind order by kind"
     ).fetchall()
-    ((trained_on,),) = con.execute(f"select count(distinct sample_id) from rationales where {TRAINING}").fetchall()
-    ((contaminated,),) = con.execute(
-        f"select count(distinct sample_id) from findings where rule = '{CONTAMINATED}' and {TRAINING}"
-    ).fetchall()
+    ((trained_on,),) = con.execute(f"select count(*) from samples where {TRAINING}").fetchall()
+    ((contaminated,),) = con.execute(f"select count(distinct sample_id) from contamination where {TRAINING}").fetchall()
     by_task = con.execute(
         f"select task, count(distinct sample_id) from contamination where {TRAINING} group by task order by task"
     ).fetchall()

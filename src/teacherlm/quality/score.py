@@ -76,7 +76,7 @@ class Scorer:
                 raise ValueError(f"`{part.name}` has {len(part.held_out)} held-out models; {FOLDS} are wanted")
 
     def sql(self, fold: str | None = None) -> str:
-        """The score from 0 to 1 as an expression over one row of `metrics`; null for other kinds.
+        """The score from 0 to 1 as an expression over one row of `metrics`; null for other kinds, and without words.
 
         Args:
             fold: an expression that gives the part of the questions that a row belongs to: the score then is that of
@@ -89,7 +89,8 @@ class Scorer:
         cases = " ".join(f"when {part.when} then {self._of(part, fold)}" for part in self.parts)
         given = ", ".join(f"'{name}': {sql}" for name, sql in (self.given or {"nothing": "0"}).items())
         # A list of one, so that what several features use is worked out once.
-        return f"case when kind in ({kinds}) then list_transform([{{{given}}}], lambda g: case {cases} end)[1] end"
+        scored = f"list_transform([{{{given}}}], lambda g: case {cases} end)[1]"
+        return f"case when kind in ({kinds}) and words > 0 then {scored} end"
 
     def values(self) -> str:
         """The features as a list of doubles, in their order, as an expression over one row of `metrics`."""
