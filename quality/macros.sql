@@ -42,9 +42,9 @@ select part, text, coalesce(verdict, '') as verdict, round(score, 3) as score, c
 from (from parts union all by name (from texts))
 order by place;
 
--- Texts that a rule speaks against, with what it says of them.
-create or replace macro rejected(by_rule) as table
-select f.sample_id, f.kind, f.repeat, f.reason, r.text
+-- Texts that a rule speaks against, whether it rejects them or only warns, with what it says of them.
+create or replace macro found(by_rule) as table
+select f.sample_id, f.kind, f.repeat, f.severity, f.reason, r.text
 from findings f
 join rationales r on r.sample_id = f.sample_id and r.kind = f.kind and r.repeat = f.repeat
 where f.rule = by_rule

@@ -18,10 +18,11 @@ import pytest
 import teacherlm
 from quality_rows import METRICS
 from scripted import teacher
-from teacherlm.api.calibrate import NO_GOLD, OTHER_SOURCES, SEEN_NONE, Calibration, read_features
+from teacherlm.api.calibrate import NO_GOLD, NOT_HELD_OUT, OTHER_SOURCES, SEEN_NONE, Calibration, read_features
 from teacherlm.api.calibrate_docs import BEGIN, END, write_docs
 from teacherlm.api.project import Project
 from teacherlm.cli.main import main
+from teacherlm.core.bundle import bundled
 from teacherlm.core.errors import Mistake
 from teacherlm.quality import fit as fitting
 from teacherlm.quality.labels import open_labels, read_labels, take_labels
@@ -372,6 +373,49 @@ def test_a_judge_is_asked_and_its_agreement_reported(tmp_path: Path) -> None:
     assert judged.accuracy is not None and judged.accuracy > 0.75
     assert judged.kappa is not None and judged.kappa > 0.5
     assert judged.auroc is not None and judged.auroc > 0.75
+
+
+def test_a_judge_that_is_not_there_takes_nothing_along(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table, folder = learnable(tmp_path / "one.parquet", "one", 3, count=60), project(tmp_path).files.root
+    asked = ("calibrate", table, "--project", folder, "--judge")
+    shown, said = run(capsys, *asked, "http://127.0.0.1:9", code=3)
+    assert "auroc" in shown and "--judge http://HOST:PORT" in said and "--teacher" not in said
+    made = orjson.loads(run(capsys, *asked, "http://127.0.0.1:9", "--format", "json", code=3)[0])
+    assert {row["what"] for row in made["rows"]} == {"table", "rule", "score"} and len(made["errors"]) == 1
+    _, said = run(capsys, *asked, "nobody", code=2)
+    assert "--judge   there is no teacher `nobody`" in said
+
+
+def test_a_table_that_has_nothing_to_compare_with_is_told_and_the_others_are_read(tmp_path: Path) -> None:
+    good = learnable(tmp_path / "good.parquet", "good", 1, count=20)
+    bare = ("is_correct", "n_annotators", "n_acceptable", "annotations")
+    tables = {
+        "empty": (write(tmp_path / "empty.parquet", []), "no rows"),
+        "bare": (write(tmp_path / "bare.parquet", [row()], drop=bare), "no labels: needs is_correct, or n_annotators"),
+        "null": (write(tmp_path / "null.parquet", [row()]), "no labels: needs is_correct"),
+        "blank": (write(tmp_path / "blank.parquet", [row(generated_rationale="")]), "no row can be used: 1 no text"),
+    }
+    found = project(tmp_path).calibrate([*(path for path, _ in tables.values()), good])
+    assert [table.path for table in found.tables] == [good] and found.rules
+    for error, (path, said) in zip(found.errors, tables.values(), strict=True):
+        assert (error.exit_code, error.where) == (2, str(path))
+        assert error.found.startswith(said)
+    even = write(tmp_path / "even.parquet", [row(n_annotators=2, n_acceptable=1)])
+    (error,) = project(tmp_path).calibrate([even]).errors
+    assert "votes are even" in error.found
+
+
+def test_a_score_that_is_not_held_out_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table, opened = learnable(tmp_path / "one.parquet", "one", 3, count=60), project(tmp_path)
+    shipped = json.loads((bundled() / "quality" / "scorer.json").read_text(encoding="utf-8"))
+    for part in shipped["parts"]:
+        part["held_out"] = []
+    (tmp_path / "quality").mkdir()
+    (tmp_path / "quality" / "scorer.json").write_text(json.dumps(shipped), encoding="utf-8")
+    assert {one.by for one in opened.calibrate([table]).scores} == {NOT_HELD_OUT}
+    shown, _ = run(capsys, "calibrate", table, "--project", tmp_path, "--output", tmp_path / "made.md")
+    assert "scores not held out" in shown and "auroc" in shown
+    assert "Not held out:" in (tmp_path / "made.md").read_text(encoding="utf-8")
 
 
 # Real tables.

@@ -18,7 +18,7 @@ from teacherlm.api.references import EvaluationSet, ReferenceReader, read_refere
 from teacherlm.api.workspace import Workspace
 from teacherlm.cli.main import app
 from teacherlm.core.bundle import bundled
-from teacherlm.core.errors import Mistake
+from teacherlm.core.errors import Mistake, RemoteFailed
 from teacherlm.project.find import ProjectFiles
 from teacherlm.quality.contamination import Reference, find_contamination
 from teacherlm.quality.judge import judge
@@ -190,6 +190,40 @@ def test_a_set_that_cannot_be_read_says_where_and_why(tmp_path: Path, task: str,
     assert "--source" not in str(caught.value)
     assert file is None or task != "exam" or str(tmp_path / file) in str(caught.value)
     assert read_references(Workspace(tmp_path / "w")) == ()
+
+
+def test_an_error_of_a_set_speaks_of_against(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "raw").mkdir()
+    parquet(tmp_path / "raw" / "dev.parquet", [{"ex_id": "1", "sentence": "Iron rusts.", "label": "true"}])
+    sets = reader(tmp_path, creak=EvaluationSet(splits=("validation",)))
+    with pytest.raises(Mistake) as caught:
+        sets.read("creak", tmp_path / "raw")
+    assert "catalog.yaml: evaluation_sets.creak.splits" in caught.value.remedy
+    (tmp_path / "odd.jsonl").write_text('{"question": 1, "choices": 3}\n{"question"\n')
+    with pytest.raises(Mistake) as caught:
+        sets.read("exam", tmp_path / "odd.jsonl")
+    assert "nothing was run" not in str(caught.value) and "--against exam=PATH" in caught.value.remedy
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(RemoteFailed) as lost:
+        sets.read("creak")
+    assert "--against creak=PATH" in lost.value.remedy
+    assert "build" not in lost.value.remedy and "--source" not in lost.value.remedy
+
+
+@pytest.mark.parametrize("keep", [0, 40, -4, None])
+def test_a_damaged_set_is_not_run_and_the_others_are(tmp_path: Path, keep: int | None) -> None:
+    project = leaky(tmp_path)
+    project.check("d", against={"exam": tmp_path / "exam.jsonl", "other": tmp_path / "exam.jsonl"})
+    place = tmp_path / "w" / "references" / "other.parquet"
+    if keep is None:
+        pq.write_table(pq.read_table(place).drop_columns(["choices"]), place)
+    else:
+        place.write_bytes(place.read_bytes()[:keep])
+    found = {against.task: against for against in project.check("d").contamination}
+    assert (found["exam"].state, found["exam"].samples) == ("run", 1)
+    assert found["other"].state == "not run"
+    assert "cannot be read" in found["other"].why and "--against other=PATH" in found["other"].why
 
 
 def leaky(folder: Path, **declared: Any) -> teacherlm.api.project.Project:

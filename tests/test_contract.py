@@ -328,7 +328,15 @@ def test_the_command_prints_the_contract_after_the_report(
     own(project, satisfied("length(answer) = 4", description="An answer has four letters."))
     told, failed = check(code=1)
     assert "contract: critical: augmented: An answer has four letters: 2 rows, for example d/train/" in told
-    assert "d: the contract is broken: 1 of 114 expectations do not hold" in failed
+    assert "d: the contract is broken: 1 of 114 expectations does not hold" in failed
+    assert "(quality/expectations/mine.yaml:3:5)" in told
+    own(project, satisfied("length(answer) = 4"))
+    assert "augmented: answer: values to satisfy length(answer) = 4: 2 rows" in check(code=1)[0]
+    report = project.workspace.report("d").read_bytes()
+    for wrong, where in ((IN_SET.format("{}").replace("in_set", "inset"), "mine.yaml:3:11"), ("a: [", "mine.yaml:1")):
+        own(project, wrong)
+        told, failed = check(code=2)
+        assert not told and where in failed and project.workspace.report("d").read_bytes() == report
     shutil.rmtree(project.files.root / "quality")
     (row,) = orjson.loads(check("--format", "json")[0])["rows"]
     assert row["contract"] == {"passed": True, "expectations": 113, "suites": 3, "broken": []}

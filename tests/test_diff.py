@@ -265,3 +265,26 @@ def test_changes_are_filters(browser: Browser, before: Path, after: Path, tmp_pa
     assert page.do(chips) == ["accepted", "rejected"]
     assert page.do("document.documentElement.scrollWidth <= innerWidth")
     page.close()
+
+
+@pytest.mark.skipif(find() is None, reason="no chromium or chrome on this machine")
+def test_a_sample_opens_at_the_repeat_that_changed_and_gates_are_shown_that_decide_otherwise(
+    browser: Browser, tmp_path: Path
+) -> None:
+    rows = make_rows("everyday", 4)
+    texts = [line for line in rows[1] if line["kind"] == "fundamentals"][:1]
+    kept = {key: texts[0][key] for key in ("sample_id", "kind", "repeat")}
+    first = [{**texts[0], "status": "ok", "failure": None, "repeat": repeat, "text": "It is."} for repeat in (0, 1)]
+    said = [{**line, "verdict": "accepted", "flags": []} for line in rows[2] if {k: line[k] for k in kept} == kept]
+    judged = [{**said[0], "repeat": repeat} for repeat in (0, 1)]
+    write_workspace(tmp_path / "a", "everyday", rows[0], first, judged)
+    write_workspace(tmp_path / "b", "everyday", rows[0], [first[0], {**first[1], "text": "It was."}], judged)
+    found = diff(tmp_path / "a", tmp_path / "b", to=tmp_path / "page.html")
+    page = browser.page(tmp_path / "page.html")
+    differ = [name for name, (was, now) in found.datasets[0].gates.items() if was["passed"] != now["passed"]]
+    captions = page.do("[...document.querySelectorAll('caption')].map((caption) => caption.textContent)")
+    assert found.datasets[0].gates and not differ and not [text for text in captions if "Gates" in text]
+    assert page.do("document.querySelector('.repeat[aria-pressed=true]').textContent") == "1"
+    assert page.do("document.querySelectorAll('.state.same').length") == 0
+    assert page.complaints() == []
+    page.close()

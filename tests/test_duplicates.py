@@ -173,9 +173,9 @@ def test_what_is_reported_is_at_least_as_near_as_asked(seed: int) -> None:
 def test_the_rule_warns_of_near_texts_and_near_questions() -> None:
     text = texts(1, least=40)[0]
     asked = "Which metal rusts when it lies in the garden for a long and rainy winter?"
-    samples = [sample(f"d/train/{n}", question=asked if n <= 3 else f"Why {WORDS[n]}?") for n in range(1, 6)]
+    samples = [sample(f"d/train/{n}", question=asked if n <= 3 else f"Why {WORDS[n]}?") for n in range(1, 7)]
     rows = [rationale(other, f"d/train/{n}") for n, other in enumerate(texts(3, seed=9), start=1)]
-    rows += [rationale(text, "d/train/4"), rationale(text, "d/train/5")]
+    rows += [rationale(text, "d/train/4"), rationale(f"{text} again", "d/train/5"), rationale(text, "d/train/6")]
     con = connect(samples, rows)
     find_duplicates(con)
     rules = [rule for rule in shipped_rules() if rule.id == "near_duplicate"]
@@ -184,5 +184,5 @@ def test_the_rule_warns_of_near_texts_and_near_questions() -> None:
     assert said == [
         ("d/train/2", "warn", "its question is the same as that of d/train/1"),
         ("d/train/3", "warn", "its question is the same as that of d/train/1"),
-        ("d/train/5", "warn", "it is the same as the text of d/train/4"),
-    ]
+        ("d/train/5", "warn", "it is 97 % like the text of d/train/4"),
+    ]  # d/train/6 is a copy to the word: another rule's

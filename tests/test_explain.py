@@ -298,6 +298,7 @@ def steady(text: str, tmp_path: Path) -> str:
         (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
         (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "DAY TIME"),
         (r"[\d,.]+ ms", "T ms"),
+        (r"(?<=, score )[\d.]+", "S"),
         (r"(?<=fingerprint  )[0-9a-f]{64}", "FINGERPRINT"),
     ):
         text = re.sub(pattern, word, text)

@@ -120,7 +120,7 @@ def outcome(project: Project) -> tuple[list[Any], dict[str, bytes]]:
     rows = project.sql(f"SELECT {columns} FROM rationales ORDER BY sample_id, kind, repeat").fetchall()
     root = project.workspace.root
     files = [*root.glob("augmented/**/*.parquet"), *root.glob("verdicts/**/*.parquet")]
-    assert len(files) == 3
+    assert len(files) == 6
     return rows, {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 

@@ -155,7 +155,7 @@ def tables(project: Project) -> dict[str, bytes]:
     project.check("sized")
     root = project.workspace.root
     files = [*root.glob("augmented/**/*.parquet"), *root.glob("verdicts/**/*.parquet")]
-    assert len(files) == 3
+    assert len(files) == 6
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 

@@ -84,6 +84,33 @@ def test_steps_of_arithmetic_are_worked_out_again(steps: list[Any], case: int) -
     assert steps[case] == STEPS[case][1:]
 
 
+def test_wrong_steps_are_those_of_the_text() -> None:
+    question = "If 6 x 4 = 26, what is 7 x 4?"
+    text = "Given 6*4 = 26, we add 26 + 4 = 31 and then 31 + 1 = 33."
+    assert measure(text, "steps", "wrong_steps", "wrong_step", question=question) == (3, 2, "26+4 = 31")
+    assert measure(text, "steps", "wrong_steps", "wrong_step") == (3, 3, "6*4 = 26")
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        (
+            "The iron of the bridge is red and brittle, and it has to be painted with lead that is not cheap today.",
+            "English",
+        ),
+        ("The iron of the bridge is red.", None),
+        (
+            "Das Eisen der Brücke ist rot und spröde, und es wird mit einer Farbe gemalt, die gar nicht so gut ist.",
+            "German",
+        ),
+        ("x y z " * 10, None),
+        ("железо ржавеет на воздухе и в воде " * 5, None),
+    ],
+)
+def test_the_language_of_a_text(text: str, language: str | None) -> None:
+    assert measure(text, "text_language") == language
+
+
 SIGNS = {"+": " + ", "-": " - ", "*": " * "}
 
 

@@ -206,6 +206,125 @@ OTHER_RULES: list[tuple[str, dict[str, Any], str, bool]] = [
 ]
 
 
+# The same few sentences in several languages: a question, and a text that answers it.
+TONGUES = {
+    "English": (
+        "Which metal rusts when it meets the water and the air for a long time?",
+        "Iron reacts with the oxygen of the air and with water, and a reddish oxide forms on its surface. Gold does "
+        "not react with either of these, so that it keeps its colour for years.",
+    ),
+    "German": (
+        "Welches Metall rostet, wenn es lange mit dem Wasser und der Luft in Berührung ist?",
+        "Eisen verbindet sich mit dem Sauerstoff der Luft und mit Wasser, und auf der Oberfläche bildet sich ein rotes "
+        "Oxid. Gold verbindet sich nicht mit ihnen, und deshalb bleibt es über die Jahre, wie es ist.",
+    ),
+    "French": (
+        "Quel est le métal qui rouille quand il est longtemps dans l'eau et dans l'air?",
+        "Le fer réagit avec l'oxygène de l'air et avec l'eau, et un oxyde rouge se forme à la surface. L'or ne réagit "
+        "pas avec eux, et c'est pour cela qu'il garde sa couleur pendant des années.",
+    ),
+    "Spanish": (
+        "¿Qué metal se oxida cuando está mucho tiempo en el agua y en el aire?",
+        "El hierro reacciona con el oxígeno del aire y con el agua, y se forma un óxido rojo en la superficie. El oro "
+        "no reacciona con ellos, y por eso conserva su color a lo largo de los años.",
+    ),
+    "Italian": (
+        "Quale metallo arrugginisce quando è a lungo nell'acqua e nell'aria della città?",
+        "Il ferro reagisce con l'ossigeno dell'aria e con l'acqua, e sulla superficie si forma un ossido rosso. L'oro "
+        "non reagisce con questi, e per questo conserva il suo colore nel corso degli anni.",
+    ),
+    "Portuguese": (
+        "Qual é o metal que enferruja quando está muito tempo na água e no ar?",
+        "O ferro reage com o oxigênio do ar e com a água, e um óxido vermelho se forma na superfície. O ouro não reage "
+        "com eles, e por isso mantém a sua cor ao longo dos anos, como é sabido.",
+    ),
+    "Dutch": (
+        "Welk metaal roest wanneer het lang met het water en de lucht van de zee in aanraking is?",
+        "IJzer reageert met de zuurstof van de lucht en met het water, en op de oppervlakte ontstaat een rood oxide. "
+        "Goud reageert niet met deze stoffen, en daarom blijft het door de jaren zoals het is.",
+    ),
+}
+
+
+def test_a_text_has_to_be_in_the_language_of_its_question() -> None:
+    pairs = [(asked, told) for asked in TONGUES for told in TONGUES]
+    rows = [(free("Au" if asked != told else "Fe", TONGUES[asked][0]), TONGUES[told][1]) for asked, told in pairs]
+    broken = ["wrong_language" in flags for flags in flags_of(rows)]
+    assert [pair for pair, flagged in zip(pairs, broken, strict=True) if flagged is (pair[0] == pair[1])] == []
+
+
+def test_the_reason_names_both_languages() -> None:
+    con = judged([sample()], [rationale(TONGUES["French"][1], kind="fundamentals")])
+    found = con.execute("select reason from findings where rule = 'wrong_language'").fetchall()
+    assert found == [("it is in French, the question in English",)]
+
+
+# A sample and a text that may be in another language, or only looks like it.
+FINE_LANGUAGE: list[tuple[dict[str, Any], str]] = [
+    (free("Eisen", "Translate the word that stands for the metal of the sentence into German."), TONGUES["German"][1]),
+    (free("le fer", "What is the name of the metal, and why? Answer in French, please."), TONGUES["French"][1]),
+    (sample(task="translation"), TONGUES["Spanish"][1]),
+    (sample(choices=["es ist das Eisen", "es ist das Gold"], answer="es ist das Eisen"), TONGUES["German"][1]),
+    (free("42", f"What does this say about the metal? {TONGUES['Dutch'][1]}"), TONGUES["Dutch"][1]),
+    (free("42", f"What does this say about the metal? {TONGUES['Dutch'][1]}"), TONGUES["English"][1]),
+    (sample(), "Le fer rouille dans l'air et dans l'eau."),
+    (
+        sample(),
+        f"{TONGUES['English'][1]} As they say: « Le fer rouille dans l'air et dans l'eau, et l'or ne rouille pas ».",
+    ),
+    (
+        sample(),
+        "Fe + O2, Fe + H2O, Au + O2: " + "Fe(OH)2, FeO, Fe2O3, e, o, l, d, x = 3 * 4 = 12, y = 2 * 6 = 12; " * 3,
+    ),
+    (
+        sample(),
+        "El Paso, Los Angeles, La Paz, Las Vegas, San Juan del Sur, Santa Fe: " + "Fe, Au, Ag, Cu, Pb, Sn. " * 3,
+    ),
+    (sample(), "for i in range(10): print(i, data[i], o[i], e[i]); os = sys.path; del o, e, d; con = open(x); " * 2),
+    (sample(), "It is non-tender, " + "non-tender, " * 20 + "and non-tender."),
+    (free("5", "2 + 3 = ?"), TONGUES["French"][1]),
+]
+
+
+def test_another_language_is_fine_where_the_sample_asks_for_it_or_only_a_few_words_are_in_it() -> None:
+    broken = ["wrong_language" in flags for flags in flags_of(FINE_LANGUAGE)]
+    assert [text for (_, text), flagged in zip(FINE_LANGUAGE, broken, strict=True) if flagged] == []
+
+
+TOM = "Tom wrote that 6 x 4 = 26. Is he right, and what is the product?"
+ITS_OWN_STEPS: list[tuple[str, str, str | None]] = [
+    # A question, a text, and the finding's reason.
+    (TOM, "6*4 = 26 is what he says. It is wrong, since 5*4 = 21.", "5*4 = 21 is wrong; 1 of 2 steps are"),
+    (TOM, "Tom wrote that 6 x 4 = 26, but 6 x 4 = 24, so Tom is wrong.", None),
+    (TOM, "It is so: 6 \\times 4 = 26, and that is it.", None),
+    ("Is 16*4 = 26 or not?", "We know that 6*4 = 26 and go on.", "6*4 = 26 is wrong; 1 of 1 steps are"),
+    ("Is 6*4 = 261 or not?", "We know that 6*4 = 26 and go on.", "6*4 = 26 is wrong; 1 of 1 steps are"),
+    ("Is 2+6*4 = 26 or not?", "We know that 6*4 = 26 and go on.", "6*4 = 26 is wrong; 1 of 1 steps are"),
+    ("How many are there?", "Ann wrongly calculated 6 x 4 = 26; in truth 6 x 4 = 24.", None),
+    ("How many are there?", "It would be not 6 * 4 = 26 but 24.", None),
+    ("How many are there?", "Here 6 * 4 = 26 is wrong, for 6 * 4 = 24.", None),
+    ("How many are there?", "Ann wrote a note. Then 6 * 4 = 26 follows.", "6*4 = 26 is wrong; 1 of 1 steps are"),
+    ("How many are there?", "Since 6 * 4 = 26, the rest is wrong.", "6*4 = 26 is wrong; 1 of 1 steps are"),
+]
+
+
+def test_a_text_answers_for_its_own_steps_only() -> None:
+    samples = [
+        free("24", question) | {"sample_id": f"d/train/{i:03}"} for i, (question, _, _) in enumerate(ITS_OWN_STEPS)
+    ]
+    texts = [rationale(text, f"d/train/{i:03}") for i, (_, text, _) in enumerate(ITS_OWN_STEPS)]
+    con = judged(samples, texts)
+    reasons = dict(con.execute("select sample_id, reason from findings where rule = 'wrong_arithmetic'").fetchall())
+    found = [(question, text, reasons.get(f"d/train/{i:03}")) for i, (question, text, _) in enumerate(ITS_OWN_STEPS)]
+    assert found == ITS_OWN_STEPS
+
+
+def test_steps_that_the_choices_give_are_not_the_texts() -> None:
+    of = sample(choices=["3 * 4 = 13", "3 * 4 = 12"], answer="3 * 4 = 12")
+    (flags,) = flags_of([(of, "Of these 3 x 4 = 13 does not hold. So the answer is (B), as one can count.")])
+    assert flags == []
+
+
 @pytest.fixture(scope="module")
 def broken() -> list[list[str]]:
     return flags_of([(of, text) for _, of, text, _ in OTHER_RULES])

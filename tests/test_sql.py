@@ -153,8 +153,8 @@ def test_macros_answer(project: teacherlm.Project) -> None:
     assert parts["option B"][1] == parts["gold answer"][1] == "iron"
     assert parts["chain of thought"][2] == "accepted"
     assert "wrong: it says silver" in parts["chain of thought 1"][4]
-    rejected = project.sql("FROM rejected('wrong')").fetchall()
-    assert {row[1] for row in rejected} == {"chain_of_thought"}
+    rejected = project.sql("FROM found('wrong')").fetchall()
+    assert {(row[1], row[3]) for row in rejected} == {("chain_of_thought", "reject")}
     acceptance = project.sql("SELECT sum(asked), sum(accepted + rejected + truncated + failed) FROM acceptance()")
     assert acceptance.fetchall() == [(ASKED, ASKED)]
     reasons = {row[0]: row[1:3] for row in project.sql("FROM reasons()").fetchall()}

@@ -14,7 +14,7 @@ import pytest
 import teacherlm
 from hub_samples import publication
 from loopback_hub import Hub, loopback_hub
-from teacherlm.core.errors import MachineFailed, Mistake
+from teacherlm.core.errors import MachineFailed, Mistake, RemoteFailed
 from teacherlm.hub import manifest
 from teacherlm.hub.folder import publish_folder
 from teacherlm.schemas.records import record
@@ -121,6 +121,16 @@ def test_a_repository_on_the_hub_is_asked(hub: Hub, tmp_path: Path) -> None:
     ask(hub, tmp_path, "hf://datasets/org/explained@v1", query)
     again = [request for request in hub.requests if request.startswith("GET") and ".parquet" in request]
     assert len(again) == 4
+
+
+def test_a_hub_that_is_not_there_is_told_as_reading(
+    monkeypatch: pytest.MonkeyPatch, project: teacherlm.Project
+) -> None:
+    monkeypatch.setattr("teacherlm.hub.repository.WAIT_S", 0.0)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(RemoteFailed, match="cannot be reached") as caught:
+        project.sql("FROM augmented", source="hf://datasets/none/none")
+    assert "run the same command again" in caught.value.remedy and "sent" not in caught.value.remedy
 
 
 @pytest.mark.parametrize(

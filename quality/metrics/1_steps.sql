@@ -79,3 +79,30 @@ create or replace temp macro steps_in(passage) as
 
 create or replace temp macro wrong_steps_of(steps) as
     list_filter(steps, lambda step: not step_holds(step.formula, step.result));
+
+-- Wrong steps that a text is to blame for: not those of its question or choices, and none that it calls wrong itself
+-- ("Tom wrote that 6 x 4 = 26", "3 + 4 = 8 is wrong", "not 3 + 4 = 8"). Only for texts with a wrong step.
+create or replace temp macro own_wrong_steps(passage, given) as list_filter(
+    [
+        {
+            'formula': formula_before(side[1]), 'result': result_after(side[2]),
+            'before': right(side[1], 120), 'after': left(side[2], 60)
+        }
+        for side in sides_of(sums_written_plainly(passage))
+    ],
+    lambda step: step.formula <> '' and step.result <> '' and not regexp_matches(step.formula, '\d[-+][\d.]+%')
+        and not step_holds(step.formula, step.result)
+        and not list_contains(
+            [known.formula || '=' || known.result for known in steps_in(given)], step.formula || '=' || step.result
+        )
+        and not regexp_matches(
+            step.before,
+            '(?i)(?:\b(?:wrote|writes?|claim(?:s|ed)?|wrongly|mistakenly|incorrectly|erroneously|falsely|instead of|not)'
+            || '(?: (?:that|down|as|to|get|got|say|said|the|step|equation|calculated?|added|computed?))*:?'
+            || '[\s\\("“$]+)[^\p{L}=]*(?:(?:x|times|of) ?[\d.]+[^\p{L}=]*)*$'
+        )
+        and not regexp_matches(
+            step.after,
+            '(?i)^[^\p{L}=\n]*(?:(?:which|this|that|and|it) )?(?:is|was|would be) (?:wrong|incorrect|false|not|an? (?:mistake|error))'
+        )
+);

@@ -26,6 +26,7 @@ select
     list_distinct(marks_of(words_of(human_rationale))) as human_marks,
     length(question_letters) as question_letters,
     script_of(question_letters) as question_script,
+    language_of(question_words, 6) as question_language,
     script_of(answer_letters) as answer_script,
     array_to_string(words_of(answer), ' ') as answer_words,
     30 + 2 * list_max(list_transform(choices, lambda choice: length(choice))) as longest_option,

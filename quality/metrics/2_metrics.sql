@@ -24,7 +24,11 @@ counted as (
         signals_in(worded) as signal_words,
         if(words >= 3, runs_of_3(text_marks), []) as runs,
         if(answer_words <> '', nullif(strpos(worded, ' ' || answer_words || ' '), 0), null) as answer_place,
-        wrong_steps_of(step_list) as wrong_step_list
+        language_of(text_words, 20) as text_language,
+        if(
+            len(wrong_steps_of(step_list)) = 0, [],
+            own_wrong_steps(own_text, concat_ws(e'\n', question, array_to_string(choices, e'\n')))
+        ) as wrong_step_list
     from marked
 ),
 looked_at as (
@@ -87,6 +91,16 @@ select
     question_script,
     script_share(text_letters, question_script) as question_script_share,
     script_share(text_letters, answer_script) as answer_script_share,
+    -- Languages in Latin script, where they can be told; whether the sample asks for another than its question's.
+    question_language,
+    text_language,
+    case
+        when text_language <> question_language
+        then asks_for_language(
+            text_language, question_language, words_of(question), words_of(concat_ws(' ', answer, array_to_string(choices, ' '))),
+            concat_ws(' ', task, question)
+        )
+    end as other_language_asked,
     length(array_to_string(digit_runs, '')) / nullif(characters, 0) as digits_share,
     len(digit_runs) as numbers,
     length(array_to_string(regexp_extract_all(text, '\p{Lu}+'), '')) / nullif(letters, 0) as capitals_share,
@@ -152,7 +166,7 @@ select
     list_filter(
         letters_meant_in(text), lambda letter: len(choices) > 1 and ascii(letter) - 64 > len(choices)
     )[1] as unknown_letter,
-    -- Steps of arithmetic, and those that are wrong.
+    -- Steps of arithmetic, and those wrong ones that are the text's own: neither given nor named as somebody's error.
     len(step_list) as steps,
     len(wrong_step_list) as wrong_steps,
     wrong_step_list[1].formula || ' = ' || wrong_step_list[1].result as wrong_step,

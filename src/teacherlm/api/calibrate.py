@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,6 +34,8 @@ FEATURES = "features.yaml"
 
 SEEN_NONE = "held out"
 """Scores by models that did not see the question."""
+NOT_HELD_OUT = "not held out"
+"""Scores by a scorer without such models: it may have been fitted on the very labels that it is tested on."""
 NO_GOLD = "without the gold answer"
 """Those, of features that do not look at the gold answer."""
 OTHER_SOURCES = "other sources"
@@ -89,6 +92,8 @@ class Calibration:
     scorer: Scorer | None = None
     written: Path | None = None
     """Where a fitted scorer was written."""
+    lost: TeacherlmError | None = None
+    """Why the judge could not be asked; all else was worked out."""
 
 
 def calibrate(
@@ -114,7 +119,6 @@ def calibrate(
     Raises:
         Mistake: rules, metrics, features that cannot be run; nowhere to write; too few labels to fit.
         MissingExtra: scikit-learn is not installed, for `fit`.
-        TeacherLost: the judge cannot be used.
     """
     import duckdb
 
@@ -129,12 +133,16 @@ def calibrate(
     read, errors = [], []
     for path in dict.fromkeys(tables):
         try:
-            read.append(read_labels(con, path, limit))
+            read.append(read_labels(con, path, limit, needed=True))
         except TeacherlmError as error:
             errors.append(error)
     if not read:
         return Calibration(tables=read, errors=errors)
     take_labels(con)
+    if not con.execute("select count(*) from labels").fetchall()[0][0]:
+        found = "no labels: votes are even, or `annotations` says nothing that is known"
+        errors += [Mistake(found, "see docs/quality.md for what they may hold", str(table.path)) for table in read]
+        return Calibration(tables=read, errors=errors)
     tell(f"judging {sum(table.used for table in read):,} rationales")
     judge(con, standards.rules, standards.metrics)
     rules = rule_agreement(con, [(rule.id, rule.severity) for rule in standards.rules])
@@ -147,11 +155,21 @@ def calibrate(
         with replacing(target) as temporary:
             temporary.write_text(scorer_text(used), encoding="utf-8")
     if used is not None:
-        scores = [*_by_source(SEEN_NONE, con, _scores(con, used, standards, fit)), *scores]
-    opinions = _opinions(con, files, judged_by, tell) if judged_by else ()
-    return Calibration(
-        tables=read, errors=errors, rules=rules, scores=scores, judged=opinions, scorer=used, written=target
-    )
+        by = SEEN_NONE if _is_held_out(used) else NOT_HELD_OUT
+        scores = [*_by_source(by, con, _scores(con, used, standards, fit)), *scores]
+    done = Calibration(tables=read, errors=errors, rules=rules, scores=scores, scorer=used, written=target)
+    if judged_by is None:
+        return done
+    try:
+        return replace(done, judged=_opinions(con, files, judged_by, tell))
+    except TeacherlmError as error:
+        return replace(done, lost=of_judge(error))
+
+
+def of_judge(error: TeacherlmError) -> TeacherlmError:
+    """An error about a teacher, in the words of the option that names the judge."""
+    error.remedy, error.where = (re.sub(r"--teacher\b", "--judge", text) for text in (error.remedy, error.where))
+    return error
 
 
 def read_features(files: ProjectFiles) -> fitting.Design:
@@ -201,11 +219,10 @@ def _scores(con: duckdb.DuckDBPyConnection, scorer: Scorer, standards: Standards
     there are such."""
     import duckdb
 
-    is_held_out = all(part.held_out for part in scorer.parts)
     try:
         rows = con.execute(
             f"""
-            select {scorer.sql(FOLD if is_held_out else None)}
+            select {scorer.sql(FOLD if _is_held_out(scorer) else None)}
             from metrics m join labels l on l.sample_id = m.sample_id and l.repeat = m.repeat
             order by l.sample_id, l.repeat, l.label
             """
@@ -214,6 +231,10 @@ def _scores(con: duckdb.DuckDBPyConnection, scorer: Scorer, standards: Standards
         where = "quality/" + FEATURES if is_new else str(standards.scorer_path)
         raise Mistake(f"the score cannot be worked out: {short(error)}", "mend the SQL, or fit again", where) from None
     return np.array([np.nan if row[0] is None else row[0] for row in rows], dtype=float)
+
+
+def _is_held_out(scorer: Scorer) -> bool:
+    return all(part.held_out for part in scorer.parts)
 
 
 def _labels(con: duckdb.DuckDBPyConnection) -> dict[str, np.ndarray]:

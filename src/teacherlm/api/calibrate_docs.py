@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from teacherlm.api.calibrate import NO_GOLD, OTHER_SOURCES, SEEN_NONE, Calibration
+from teacherlm.api.calibrate import NO_GOLD, NOT_HELD_OUT, OTHER_SOURCES, SEEN_NONE, Calibration
 from teacherlm.core.errors import Mistake
 from teacherlm.core.files import replacing
 from teacherlm.quality.calibration import ALL_REJECT
@@ -59,7 +59,7 @@ def _scores(found: Calibration) -> str:
     }
     lines = []
     for (way, label, source, people), one in by.items():
-        if way != SEEN_NONE:
+        if way not in (SEEN_NONE, NOT_HELD_OUT):
             continue
         others = [by.get((name, label, source, people)) for name in (NO_GOLD, OTHER_SOURCES)]
         span = "" if one.low is None or one.high is None else f"{one.low:.3f} to {one.high:.3f}"
@@ -72,7 +72,10 @@ def _scores(found: Calibration) -> str:
             )
         )
     head = ("label", "source", "people", "texts", "good", "AUROC", "95 %", "same question", "no gold", "other sources")
-    return _table((*head, "Brier", "ECE"), sorted(lines, key=lambda line: (line[0] != "judgement", *line[:3])))
+    table = _table((*head, "Brier", "ECE"), sorted(lines, key=lambda line: (line[0] != "judgement", *line[:3])))
+    if any(one.by == NOT_HELD_OUT for one in found.scores):
+        table += "\nNot held out: the scorer may have been fitted on these very labels.\n"
+    return table
 
 
 def _judged(found: Calibration) -> str:

@@ -82,6 +82,26 @@ def hold_contract(
     return contract
 
 
+def look_at_suites(files: ProjectFiles, catalog: Catalog, workspace: Workspace) -> None:
+    """Look for what is wrong in the suites before anything is run; what needs a table is found when it is held.
+
+    Great Expectations is only loaded for suites of the project's own that were not held in this workspace yet.
+
+    Raises:
+        Mistakes: no YAML, unknown expectations or arguments, with their places.
+    """
+    suites = read_suites(files)
+    if all(path.is_relative_to(bundled()) for path in suites.paths):
+        return
+    wanted = _of_suites(suites, [rule.id for rule in read_rules(files, catalog)])
+    known = (_known(path) for path in sorted(contract_path(workspace, "x").parents[1].glob("*/contract.json")))
+    if any(one and one.inputs.get("suites") == wanted for one in known):
+        return
+    from teacherlm.quality.validate import check_declared
+
+    check_declared(suites)
+
+
 def against_publishing(contract: Contract) -> list[Problem]:
     """Why a contract stops a publication: each critical expectation that does not hold, with counts and examples."""
     name = contract.dataset
@@ -128,10 +148,14 @@ def _fingerprints(workspace: Workspace, name: str, suites: Suites, rules: Sequen
     segments = [one.path for folder in kind_folders(workspace.rationales(name)) for one in list_segments(folder)]
     samples = [path for path in sorted(workspace.samples(name).rglob("*")) if path.is_file()]
     return {
-        "suites": digest([suites.fingerprint, sorted(rules)]),
+        "suites": _of_suites(suites, rules),
         **{part: _digest(workspace, paths) for part, paths in (("samples", samples), ("rationales", segments))},
         "outputs": digest(fingerprints_out(workspace, name)),
     }
+
+
+def _of_suites(suites: Suites, rules: Sequence[str]) -> str:
+    return digest([suites.fingerprint, sorted(rules)])
 
 
 def _digest(workspace: Workspace, paths: Sequence[Path]) -> str:

@@ -14,6 +14,7 @@ from teacherlm.api.cost import BY
 from teacherlm.api.declared import Declared
 from teacherlm.api.references import ReferenceReader
 from teacherlm.api.sql import Sql
+from teacherlm.core.errors import TeacherlmError
 
 if TYPE_CHECKING:
     import duckdb
@@ -70,7 +71,10 @@ class Looks(Declared):
         """How rules and score agree with labelled rationales, and a teacher `judge`: see `api.calibrate.calibrate`."""
         from teacherlm.api import calibrate as calibrating
 
-        judged_by = self.teacher(judge) if judge is not None else None
+        try:
+            judged_by = self.teacher(judge) if judge is not None else None
+        except TeacherlmError as error:
+            raise calibrating.of_judge(error) from None
         given = [Path(table) for table in tables]
         return calibrating.calibrate(self.files, self.catalog, given, judged_by=judged_by, **asked)
 

@@ -20,7 +20,7 @@ from teacherlm.project.find import ProjectFiles
 from teacherlm.project.located import Located, read_yaml
 from teacherlm.quality.opinions import opinion
 from teacherlm.teacher.client import Teacher, Timeout
-from teacherlm.teacher.errors import TeacherFault, TeacherRefused
+from teacherlm.teacher.errors import TeacherFault, TeacherRefused, worst
 from teacherlm.teacher.wire import Prompt
 
 AT_ONCE = 16
@@ -101,7 +101,10 @@ async def _answers(
                 except (TeacherRefused, TeacherFault):
                     continue
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(AT_ONCE, len(prompts))):
-                group.create_task(work())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(AT_ONCE, len(prompts))):
+                    group.create_task(work())
+        except ExceptionGroup as group_of:
+            raise worst(group_of) from group_of
     return answers

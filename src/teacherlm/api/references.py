@@ -17,7 +17,7 @@ from teacherlm.builders.recipe import Recipe, SampleExpressions, Source
 from teacherlm.builders.rows import sql_path
 from teacherlm.builders.sources import OpenSource, open_source
 from teacherlm.core.bundle import bundled
-from teacherlm.core.errors import MachineFailed, Mistake, Mistakes, Problem, TeacherlmError
+from teacherlm.core.errors import MachineFailed, Mistake, Mistakes, RemoteFailed, TeacherlmError
 from teacherlm.core.files import replacing
 from teacherlm.core.keys import file_digest
 from teacherlm.project.bind import SPEC_CONFIG
@@ -27,6 +27,9 @@ from teacherlm.quality.contamination import Reference
 
 FOLDER = "references"
 OPTION = "--against"
+
+COLUMNS = ("item", "question", "choices", "answer")
+"""What the file of a set holds."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SPEC_CONFIG)
@@ -48,14 +51,17 @@ class ReferenceReader:
     workspace: Workspace
 
     def missing(self, *, needed: bool = False) -> dict[str, str]:
-        """Sets that are declared and were not read, and why.
+        """Sets that cannot be looked at, and why: declared and not read, or read into a file that is damaged now.
 
         Args:
-            needed: try to read them now, from the source of their recipe.
+            needed: try to read those that are declared now, from the source of their recipe.
         """
-        there = {reference.task for reference in read_references(self.workspace)}
-        why = {task: f"not read yet ({OPTION} {task}=PATH)" for task in self.declared if task not in there}
-        for task in list(why) if needed else ():
+        there, why = _found(self.workspace)
+        known = {reference.task for reference in there}
+        for task in self.declared:
+            if task not in known:
+                why.setdefault(task, f"not read yet ({OPTION} {task}=PATH)")
+        for task in [task for task in why if task in self.declared] if needed else ():
             try:
                 self.read(task)
             except TeacherlmError as error:
@@ -73,7 +79,7 @@ class ReferenceReader:
                 `question`, `choices` and `answer` of samples; None: they come from the recipe's source.
 
         Raises:
-            Mistake, Mistakes: there is no such set or file; its rows are of neither form.
+            Mistake: there is no such set or file; its rows are of neither form.
             RemoteFailed: the Hub cannot be reached, and its cache does not hold the set.
             MachineFailed: the disk is full or refuses.
         """
@@ -91,14 +97,21 @@ class ReferenceReader:
             raise Mistake(f"there is no evaluation set `{task}`", f"declared are {known}; or {edit}", OPTION)
         try:
             return self._read(task, path, bound)
-        except Mistake as error:  # sources speak of the option of `build`
-            option = f"{OPTION} {task}=PATH"
-            raise Mistakes(
-                [
-                    Problem(problem.where, f"{task}: {problem.found}", re.sub(r"--source\b", option, problem.edit))
-                    for problem in error.problems
-                ]
-            ) from error
+        except (Mistake, RemoteFailed) as error:
+            raise self._told(task, error) from error
+
+    def _told(self, task: str, error: Mistake | RemoteFailed) -> Mistake | RemoteFailed:
+        """An error of a source, which speaks of `build`, in the words of `--against`: the first of its problems, for
+        the check goes on without the set."""
+        first, *others = error.problems
+        more = f"; and {len(others)} more" if others else ""
+        edit = re.sub(r"(?:build \S+ )?--source\b(?: PATH)?", f"{OPTION} {task}=PATH", first.edit)
+        edit = edit.replace(
+            "declare the splits in the recipe",
+            f"name the recipe's splits in catalog.yaml: evaluation_sets.{task}.splits",
+        )
+        kind = RemoteFailed if isinstance(error, RemoteFailed) else Mistake
+        return kind(f"{task}: {first.found}{more}", edit, first.where or OPTION)
 
     def _read(self, task: str, path: Path | None, bound: BoundRecipe | None) -> Reference:
         if bound is None:
@@ -139,19 +152,31 @@ class ReferenceReader:
 
 
 def read_references(workspace: Workspace) -> tuple[Reference, ...]:
-    """The sets that the workspace holds, by task.
+    """The sets that the workspace holds, by task; not those whose file is damaged (`ReferenceReader.missing`)."""
+    return tuple(_found(workspace)[0])
 
-    Raises:
-        MachineFailed: a file of one is damaged.
-    """
-    return tuple(_reference(path) for path in sorted((workspace.root / FOLDER).glob("[!.]*.parquet")))
+
+def _found(workspace: Workspace) -> tuple[list[Reference], dict[str, str]]:
+    """The sets that can be read, and why the others cannot, by task."""
+    found, damaged = [], {}
+    for path in sorted((workspace.root / FOLDER).glob("[!.]*.parquet")):
+        try:
+            found.append(_reference(path))
+        except MachineFailed as error:
+            damaged[path.stem] = f"{path} {error.found}; read the set again ({OPTION} {path.stem}=PATH), or remove it"
+    return found, damaged
 
 
 def _reference(path: Path) -> Reference:
     import pyarrow.parquet
 
     try:
-        items = pyarrow.parquet.read_metadata(path).num_rows
+        with pyarrow.parquet.ParquetFile(path) as file:
+            items = file.metadata.num_rows
+            if lacking := [name for name in COLUMNS if name not in file.schema_arrow.names]:
+                raise ValueError(f"it has no column `{lacking[0]}`")
+            for _ in file.iter_batches(columns=list(COLUMNS)):
+                pass  # pages may be damaged where the end of the file is whole
     except (OSError, ValueError) as error:  # Arrow's errors are ValueErrors
         remedy = f"read the set again ({OPTION} {path.stem}=PATH), or remove the file"
         raise MachineFailed(f"cannot be read: {str(error)[:200]}", remedy, str(path)) from None

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from teacherlm.api.calibrate import NO_GOLD, OTHER_SOURCES, SEEN_NONE
+from teacherlm.api.calibrate import NO_GOLD, NOT_HELD_OUT, OTHER_SOURCES, SEEN_NONE
 from teacherlm.cli import options
-from teacherlm.cli.output import Format, Outcome, out, table
+from teacherlm.cli.output import Format, Outcome, error_rows, out, table
 from teacherlm.quality.calibration import ALL_REJECT
 
 app = typer.Typer()
@@ -56,6 +56,10 @@ def calibrate(
         found = opened.calibrate(tables, fit=fit, scorer=scorer, judge=judge, limit=limit, tell=outcome.note)
         for error in found.errors:
             outcome.fail(error)
+        if found.lost:
+            outcome.codes.add(found.lost.exit_code)
+            outcome.errors += error_rows(found.lost)
+            outcome.later += [found.lost] if format is Format.table else []  # read after the tables
         outcome.rows = [
             *({"what": "table", **read.to_row()} for read in found.tables),
             *({"what": "rule", **rule.to_row()} for rule in found.rules),
@@ -69,7 +73,9 @@ def calibrate(
             )
         elif found.rules and found.scorer is None:
             outcome.note("no score: the project has no quality/scorer.json; --fit makes one")
-        if output is not None and found.tables:
+        if output is not None and found.lost:
+            outcome.note(f"{output} stays as it was: the judge's table is missing")
+        elif output is not None and found.rules:
             asked = [*(["--fit"] if fit else []), *(["--judge", "TEACHER"] if judge else [])]
             asked += [*(["--limit", str(limit)] if limit else []), "--output", output.name]
             write_docs(found, output, " ".join(["teacherlm", "calibrate", PLACE, *asked]))
@@ -93,10 +99,13 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
         lines = [
             _rounded({**row, **{name: areas.get((name, *_which(row))) for name in (NO_GOLD, OTHER_SOURCES)}})
             for row in scores
-            if row["by"] == SEEN_NONE
+            if row["by"] in (SEEN_NONE, NOT_HELD_OUT)
         ]
         columns = ["source", "label", "people", "rationales", "auroc", "low", "high", "same_question"]
         columns += [name for name in (NO_GOLD, OTHER_SOURCES) if any(line[name] is not None for line in lines)]
+        if any(line["by"] == NOT_HELD_OUT for line in lines):
+            out.print("scores not held out: the scorer has no models without a part of the questions, so it may have")
+            out.print("been fitted on these very labels; fit it again: teacherlm calibrate TABLES --fit")
         table(lines, [*columns, "brier", "ece"])
         out.print()
     judged = [_rounded(row) for row in rows if row["what"] == "judge"]

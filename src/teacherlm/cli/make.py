@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from teacherlm.api.collections import OpenCollection
+from teacherlm.api.contract import look_at_suites
 from teacherlm.api.options import PlanOptions
 from teacherlm.api.setup import init as lay_out
 from teacherlm.cli import collect, options, scale, show, show_check, show_collections, show_contract, show_published
@@ -183,6 +184,8 @@ def check(
         raise typer.Exit(scale.check(place, outcome, names))
     opened = options.project(project, workspace)
     works = collect.given(opened, names)
+    if contract:
+        look_at_suites(opened.files, opened.catalog, opened.workspace)
     collect.read_evaluation_sets(opened, works, sets, outcome)
     for target in collect.targets(opened, works, outcome):
         with outcome.collecting():

@@ -41,9 +41,10 @@ def hold(opened: Project, name: str, outcome: Outcome, docs: bool) -> None:
     outcome.rows[-1]["contract"] = row
     if not held.passed:
         count = sum(one.severity == "critical" for one in broken)
+        hold = "does not hold" if count == 1 else "do not hold"
         outcome.fail(
             GateFailed(
-                f"{name}: the contract is broken: {count:,} of {len(held.expectations):,} expectations do not hold",
+                f"{name}: the contract is broken: {count:,} of {len(held.expectations):,} expectations {hold}",
                 f"look at the rows that it names; --docs writes pages about them. Then mend what made them and check "
                 f"again: teacherlm check {name}",
             )
@@ -62,10 +63,12 @@ def reports(rows: Sequence[dict[str, Any]]) -> None:
             out.print(f"{named}contract: {count:,} expectations of {suites} suites hold", markup=False)
         for broken in contract["broken"]:
             if broken["state"] == "fails":
-                out.print(f"{named}contract: {broken['severity']}: {broken['line']}", markup=False)
+                out.print(f"{named}contract: {broken['severity']}: {broken['line']} ({broken['where']})", markup=False)
         if unseen := sum(broken["state"] == "not run" for broken in contract["broken"]):
             tables = ", ".join(dict.fromkeys(one["table"] for one in contract["broken"] if one["state"] == "not run"))
-            said = f"{unseen:,} expectations of {tables} were not looked at: columns are not those of the schema"
+            counted = "1 expectation" if unseen == 1 else f"{unseen:,} expectations"
+            were = "was" if unseen == 1 else "were"
+            said = f"{counted} of {tables} {were} not looked at: columns are not those of the schema"
             out.print(f"{named}contract: {said}", markup=False)
         if "docs" in contract:
             out.print(f"{named}contract: pages in {contract['docs']}", markup=False)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TRY_AGAIN = "run the same command again: what has arrived is not sent twice"
+READ_AGAIN = "check the network and $HF_ENDPOINT, then run the same command again"
 TRIES = 3
 """Requests that are made where the Hub is busy or fails, for each answer that is wanted."""
 WAIT_S = 1.0
@@ -42,8 +43,8 @@ _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.ERO
 class HubBusy(RemoteFailed):
     """The Hub cannot be reached, is overloaded or fails: the same request may do a moment later."""
 
-    def __init__(self, found: str, where: str, after_s: float | None = None) -> None:
-        super().__init__(found, TRY_AGAIN, where)
+    def __init__(self, found: str, remedy: str, where: str, after_s: float | None = None) -> None:
+        super().__init__(found, remedy, where)
         self.after_s = after_s
         """Seconds to wait, where the Hub has named them."""
 
@@ -222,6 +223,7 @@ class Repository:
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, LocalTokenNotFoundError
 
         where, status = str(self.address), _status(error)
+        again = TRY_AGAIN if doing == "write" else READ_AGAIN
         login = "log in with  hf auth login  or set HF_TOKEN to a token that may " + doing
         if isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None:
             return None  # the client's word for any download that failed; the cause says why
@@ -239,13 +241,13 @@ class Repository:
             after_s = _after_s(error)
             busy = "; the Hub asks for fewer requests" if status == 429 else ""
             busy += f", and for {after_s:,.0f} s of silence" if after_s is not None and after_s > MOST_S else ""
-            return HubBusy(f"the Hub failed: {said(error)}{busy}", where, after_s)
+            return HubBusy(f"the Hub failed: {said(error)}{busy}", again, where, after_s)
         if isinstance(error, HfHubHTTPError):
-            return RemoteFailed(f"the Hub refused: {said(error)}", TRY_AGAIN, where)
+            return RemoteFailed(f"the Hub refused: {said(error)}", again, where)
         if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
             return disk_failure(Path(error.filename or tempfile.gettempdir()), error)
         if isinstance(error, httpx2.HTTPError | OSError):
-            return HubBusy(f"the Hub cannot be reached: {said(error)}", where)
+            return HubBusy(f"the Hub cannot be reached: {said(error)}", again, where)
         return None
 
 

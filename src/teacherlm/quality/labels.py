@@ -67,14 +67,16 @@ def open_labels(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(f"create or replace table labelled_rows ({columns}, gold varchar, options varchar[])")
 
 
-def read_labels(con: duckdb.DuckDBPyConnection, path: Path, limit: int | None = None) -> Read:
+def read_labels(con: duckdb.DuckDBPyConnection, path: Path, limit: int | None = None, *, needed: bool = False) -> Read:
     """Add the rows of a Parquet file to `labelled_rows`; none of them where it cannot be read to its end.
 
     Args:
         limit: rows to take, by the hash of their id, so that every source keeps its share.
+        needed: whether a table without labels is a mistake.
 
     Raises:
-        Mistake: there is no such file; columns are missing, or of a type that cannot be read as theirs.
+        Mistake: there is no such file; columns are missing, or of a type that cannot be read as theirs; with `needed`,
+            it has no rows, none that can be used, or no labels.
         MachineFailed: the file is damaged.
     """
     import duckdb
@@ -95,6 +97,9 @@ def read_labels(con: duckdb.DuckDBPyConnection, path: Path, limit: int | None = 
         )
         con.execute(f"create or replace temp table incoming as {_PREPARED.format(casts=casts)}", _values(path, limit))
         counts = dict(con.execute("select coalesce(why, ''), count(*) from incoming group by 1 order by 1").fetchall())
+        ((labelled,),) = con.execute(f"select count(*) from incoming where why is null and ({_SAID})").fetchall()
+        if needed and not labelled:
+            raise _unlabelled(path, counts)
         con.execute("insert into labelled_rows by name select * exclude (why) from incoming where why is null")
     except duckdb.ConversionException as error:
         raise Mistake(
@@ -104,6 +109,17 @@ def read_labels(con: duckdb.DuckDBPyConnection, path: Path, limit: int | None = 
         raise MachineFailed(f"cannot be read: {short(error)}", "fetch or write the file again", str(path)) from None
     used = counts.pop("", 0)
     return Read(path, used + sum(counts.values()), used, counts)
+
+
+def _unlabelled(path: Path, counts: Mapping[str, int]) -> Mistake:
+    """Why a table has nothing to compare with."""
+    if not counts:
+        return Mistake("no rows", "name a table that holds some", str(path))
+    if "" not in counts:
+        reasons = ", ".join(f"{count:,} {why}" for why, count in counts.items())
+        return Mistake(f"no row can be used: {reasons}", "mend the rows, or name another table", str(path))
+    needed = "needs is_correct, or n_annotators and n_acceptable, or annotations"
+    return Mistake(f"no labels: {needed}", "add these columns; docs/quality.md says what they hold", str(path))
 
 
 def take_labels(con: duckdb.DuckDBPyConnection) -> None:
@@ -164,6 +180,9 @@ select
     end as why
 from opened
 """
+
+_SAID = "is_correct is not null or (n_annotators > 0 and n_acceptable is not null) or annotations is not null"
+"""Whether a row says anything that may be a label."""
 
 _KEYED = """
 create or replace temp table keyed as

@@ -99,18 +99,15 @@ def _wrong_columns(rule: Rule, columns: Mapping[str, str]) -> list[Problem]:
     for name in columns:
         if name not in wanted:
             found = f"returns the column `{name}`, which nobody reads"
-            problems.append(
-                Problem(f"{rule.path}:1:1", found, "select sample_id, kind, repeat and, if you like, reason")
-            )
+            problems.append(Problem(start, found, edit))
     for name, kind in columns.items():
         # A column of nothing but NULL has the type "NULL"; it breaks no row and is right.
         if name in ("sample_id", "kind", "reason") and kind not in ("VARCHAR", '"NULL"'):
             found = f"`{name}` is {kind}; it must be VARCHAR"
             problems.append(Problem(start, found, f"select the {name} as text"))
         if name == "repeat" and not re.fullmatch(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|\"NULL\"", kind):
-            problems.append(
-                Problem(f"{rule.path}:1:1", f"`repeat` is {kind}; it must be a whole number", "select repeat as it is")
-            )
+            found = f"`repeat` is {kind}; it must be a whole number"
+            problems.append(Problem(start, found, "select repeat as it is"))
     return problems
 
 
@@ -118,7 +115,7 @@ def _problem(rule: Rule, error: Exception) -> Problem:
     line, column = position(error, rule.sql)
     message = str(error)
     if "does not exist" in message or "not found" in message:
-        edit = "rules may use the tables metrics, samples and rationales and their columns"
+        edit = "rules may use the tables metrics, scores, samples, rationales, duplicates and contamination"
         if near := re.search(r"Did you mean \"([^\"]+)\"|Candidate bindings: (.+)", message):
             edit = f"did you mean {near[1] or near[2]}? {edit}"
     elif message.startswith("Parser"):

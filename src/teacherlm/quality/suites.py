@@ -85,7 +85,7 @@ class Expectation:
         kwargs = self.declared.kwargs
         about = kwargs.get("column") or ", ".join(map(str, kwargs.get("column_list", ())))
         said = self.declared.type.removeprefix("expect_").replace("_", " ")
-        shown = {"in set": "value_set", "of type": "type_", "between": "min_value"}
+        shown = {"in set": "value_set", "of type": "type_", "between": "min_value", "satisfy": "condition"}
         limit = next((kwargs[name] for words, name in shown.items() if said.endswith(words) and name in kwargs), None)
         said = f"{about}: {said.removeprefix('column ')}" if about else said
         return self.declared.description or (said if limit is None else f"{said} {limit}")

@@ -52,12 +52,9 @@ def validate(
     """
     import duckdb
 
+    check_declared(suites)
     with _quiet():
-        from teacherlm.quality import expectations
-
         listed = suites.expectations
-        if problems := [problem for one in listed for problem in expectations.problems(one)]:
-            raise Mistakes(problems)
         with duckdb.connect(database, read_only=True) as con:
             runnable = _runnable(con, suites)
         try:
@@ -73,6 +70,19 @@ def validate(
             mend(docs)
         with duckdb.connect(database, read_only=True) as con:
             return tuple(_held(one, results.get(key), told.get(key), con) for key, one in enumerate(listed))
+
+
+def check_declared(suites: Suites) -> None:
+    """Look at the types and arguments of expectations, before there is any table.
+
+    Raises:
+        Mistakes: unknown expectations or arguments, with their places.
+    """
+    with _quiet():
+        from teacherlm.quality import expectations
+
+        if problems := [problem for one in suites.expectations for problem in expectations.problems(one)]:
+            raise Mistakes(problems)
 
 
 class _Crashed(Exception):

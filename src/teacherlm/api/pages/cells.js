@@ -95,7 +95,9 @@ function cell(sample, kind, items, matching, searched, heading) {
   if (!items.length) return el("section", { class: "cell none", "aria-label": name }, el("header", null, el("h3", null, name)), el("p", { class: "muted" }, "none"));
   const place = `${sample.id}\n${kind}`;
   const wanted = picked.get(place);
-  const item = items.find((it) => it.n === wanted) ?? matching[0] ?? items[0];
+  // Of two builds, the first repeat that differs; the others are there to be picked.
+  const differs = data.form === "diff" ? (matching.find((it) => it.c.length) ?? (matching.length ? undefined : items.find((it) => it.c.length))) : undefined;
+  const item = items.find((it) => it.n === wanted) ?? differs ?? matching[0] ?? items[0];
   const dim = matching.length === 0;
   const shown = data.form === "diff" ? diffCell(item, searched) : viewCell(item, searched);
   const node = el("section", { class: `cell ${shown.name}${dim ? " dim" : ""}`, "aria-label": name, "data-kind": kind });

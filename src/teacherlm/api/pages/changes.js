@@ -11,7 +11,7 @@ function diffTables(summary) {
   const moves = datasets.flatMap((dataset) => dataset.moves.map((move) => ({ ...move, dataset: dataset.dataset })));
   if (moves.length) tables.push(moveTable(moves));
   const gates = datasets.flatMap((dataset) => Object.entries(dataset.gates).map(([name, [before, after]]) => ({ dataset: dataset.dataset, name, before, after })));
-  const telling = gates.filter(({ name, before, after }) => before?.passed !== after?.passed || (datasets.length === 1 && ((!name.includes("[") && name !== "asked" && (name !== "min_accepted" || (after ?? before).limit)) || !(after ?? before).passed)));
+  const telling = gates.filter(({ before, after }) => before && after && before.passed !== after.passed);
   if (telling.length) tables.push(gatesTable(telling, datasets.length > 1));
   return tables;
 }
@@ -49,10 +49,10 @@ function gatesTable(gates, several) {
     cells: [
       ...(several ? [apart(dataset)] : []),
       el("span", { class: "mono" }, name),
-      either(before?.value, after?.value, (value) => share(name, value)),
-      either(before?.limit, after?.limit, (limit) => `${name.startsWith("max_") ? "≤" : "≥"} ${share(name, limit)}`),
-      el("span", null, before && after && before.passed !== after.passed ? [verdictOfGate(before.passed), el("span", { class: "muted" }, " → "), verdictOfGate(after.passed)] : after || before ? verdictOfGate((after ?? before).passed) : "–"),
+      either(before.value, after.value, (value) => share(name, value)),
+      either(before.limit, after.limit, (limit) => `${name.startsWith("max_") ? "≤" : "≥"} ${share(name, limit)}`),
+      el("span", null, verdictOfGate(before.passed), el("span", { class: "muted" }, " → "), verdictOfGate(after.passed)),
     ],
   }));
-  return table([...(several ? [{ name: "Dataset" }] : []), { name: "Gate" }, { name: "found", number: true }, { name: "limit", number: true }, { name: "" }], rows, "Gates");
+  return table([...(several ? [{ name: "Dataset" }] : []), { name: "Gate" }, { name: "found", number: true }, { name: "limit", number: true }, { name: "" }], rows, "Gates that decide otherwise");
 }
