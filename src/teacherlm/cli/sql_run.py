@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -26,8 +27,10 @@ def interruptible(session: SqlSession, work: Callable[[], Made]) -> Made:
         KeyboardInterrupt: it was stopped; the session can be asked again.
     """
     future: Future[Made] = Future()
+    begun = threading.Event()
 
     def run() -> None:
+        begun.set()
         try:
             future.set_result(work())
         except BaseException as error:
@@ -35,13 +38,15 @@ def interruptible(session: SqlSession, work: Callable[[], Made]) -> Made:
 
     # DuckDB looks for signals only now and then; the main thread, which waits, gets them at once.
     thread = threading.Thread(target=run, name="sql", daemon=True)
-    thread.start()
     try:
+        thread.start()  # a Ctrl-C in here leaves it running, or not begun at all
         return future.result()
     except KeyboardInterrupt:
+        begun.wait(1.0)
         while thread.is_alive():
-            session.connection.interrupt()
-            thread.join(0.05)
+            with contextlib.suppress(KeyboardInterrupt):  # an impatient second one: the query has still to end
+                session.connection.interrupt()
+                thread.join(0.05)
         raise
 
 
