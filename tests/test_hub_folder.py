@@ -22,6 +22,8 @@ from teacherlm.core.errors import GateFailed, MachineFailed, Mistake, TeacherlmE
 from teacherlm.core.locks import held
 from teacherlm.hub import content
 from teacherlm.hub.folder import WORK, publish_folder
+from teacherlm.hub.gates import Refused
+from teacherlm.hub.publication import LicenceChecked
 from teacherlm.hub.shards import Sizes, write_split
 
 
@@ -320,3 +322,24 @@ def test_a_dataset_without_rows_is_not_published(tmp_path: Path) -> None:
     with pytest.raises(GateFailed, match="no rows"):
         publish_folder([publication(tmp_path, splits=empty)], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_whoever_left_the_source_out_does_not_publish_it_by_leaving_out_an_option(tmp_path: Path) -> None:
+    def questions(**changes: Any) -> bool:
+        publish_folder([publication(tmp_path / "parts", **changes)], tmp_path / "published")
+        (file,) = (tmp_path / "published" / "data" / "creak").glob("train-*.parquet")
+        return "question" in pq.read_schema(file).names
+
+    assert not questions(rationales_only=True)
+    assert not questions()
+    assert questions(rationales_only=False)
+    assert questions()
+
+
+def test_a_secret_that_a_catalogue_holds_does_not_reach_the_card(tmp_path: Path) -> None:
+    token = "hf_" + "a" * 30
+    checked = LicenceChecked(by="Ada", on="2026-01-01", basis=f"see the ticket, key {token}")
+    with pytest.raises(Refused, match=r"README\.md") as caught:
+        publish_folder([publication(tmp_path / "parts", licence_checked=checked)], tmp_path / "published")
+    assert token not in str(caught.value)
+    assert not (tmp_path / "published" / "README.md").exists()

@@ -259,3 +259,35 @@ def test_many_files_are_one_commit(hub: Hub, push: Pusher) -> None:
     hub.received.clear()
     assert len(push(*names[:-1], "more")["unchanged"]) == 29
     assert len(hub.received) == 2
+
+
+def test_somebody_elses_data_stops_a_push_before_it_begins(hub: Hub, push: Pusher) -> None:
+    push("creak")
+    repository = hub.repository(REPOSITORY)
+    files = {path: file.content for path, file in repository.head().files.items()}
+    hub.put(REPOSITORY, files | {"data/creak/train-extra.parquet": b"theirs"})
+    hub.requests.clear()
+    refused = push("creak", train={"creak": 7})
+    assert refused["error"] == "Mistake" and "data/creak/train-extra.parquet" in refused["found"]
+    assert not hub.asked("preupload|/commit/|PUT")
+
+
+def test_a_tag_that_is_not_made_is_said_beside_the_commit(hub: Hub, push: Pusher) -> None:
+    push("creak")
+
+    def somebody() -> None:
+        repository = hub.repository(REPOSITORY)
+        repository.tags["v9"] = repository.history()[-1].id
+
+    hub.faults.append(Fault("POST", "/commit/", 0, then=somebody))
+    refused = push("ecqa", tag="v9")
+    head = hub.repository(REPOSITORY).head()
+    assert head.title.startswith("ecqa")
+    assert f"was published (commit {head.id}), but the tag `v9` was not made" in refused["found"]
+
+
+def test_a_public_repository_is_not_taken_for_a_private_one(hub: Hub, push: Pusher) -> None:
+    push("creak")
+    refused = push("ecqa", private=True)
+    assert refused["error"] == "Mistake" and "is public" in refused["found"]
+    assert len(parquet_files(hub)) == 2

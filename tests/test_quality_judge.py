@@ -397,3 +397,18 @@ def test_judging_again_replaces_what_was_judged() -> None:
     judge(con, [], METRICS)
     assert con.execute("select verdict from verdicts").fetchall() == [("accepted",)]
     assert con.execute("select * from findings").fetchall() == []
+
+
+@pytest.mark.parametrize(
+    ("model", "shown"),
+    [
+        ("bigscience/bloom-7b1", "bigscience/bloom-7b1"),
+        ("/home/ada/models/bloom-7b1/", "bloom-7b1"),
+        ("C:\\models\\bloom", "bloom"),
+        ("/", "unnamed"),
+    ],
+)
+def test_a_path_on_the_teachers_machine_is_not_in_the_augmented_table(model: str, shown: str) -> None:
+    con = judged([sample()], [rationale(GOOD, teacher_model=model)])
+    augment_view(con)
+    assert con.execute("select provenance.chain_of_thought.teacher_model from augmented").fetchall() == [(shown,)]

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 import teacherlm
 from teacherlm.api.project import Project
 from test_kill import BUDGET, CONCURRENCY, SAMPLES, is_an_answer, outcome, project
@@ -78,6 +80,7 @@ def moody(asked: Asked) -> Reply:
     return says(f"One has to count from the first number onwards with care. The answer is {2 * number}.")
 
 
+@pytest.mark.slow
 def test_draws_that_are_killed_again_and_again_end_as_uninterrupted_ones(project: Path) -> None:
     rounds = random.Random(20220328)
     whole, torn = built(project, "whole"), built(project, "torn")

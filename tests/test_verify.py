@@ -123,6 +123,7 @@ def test_a_card_that_does_not_load_is_named(published: Path) -> None:
     assert [problem for problem in found.found if "datasets cannot load" in problem], found.found
 
 
+@pytest.mark.slow
 def test_the_command_on_a_hub(tmp_path: Path) -> None:
     hub: Hub = shared_hub()
     hub.clear()

@@ -165,7 +165,7 @@ class OpenCollection:
             bound = self.project.recipe(name)
             try:
                 made = publication(self.project.files, self.project.catalog, self.workspace, bound)
-                alone = options.get("rationales_only") or None
+                alone = options.get("rationales_only")
                 hold([replace(made, rationales_only=alone, formats=options.get("formats"))])
             except (GateFailed, Mistake) as error:
                 problems += [Problem(problem.where or name, problem.found, problem.edit) for problem in error.problems]

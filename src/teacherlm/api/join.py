@@ -16,6 +16,7 @@ from teacherlm.api.project import Project
 from teacherlm.api.workspace import Workspace
 from teacherlm.core.errors import Mistake
 from teacherlm.core.files import write_text
+from teacherlm.core.keys import file_digest
 from teacherlm.hub import address, manifest
 from teacherlm.hub.address import Address
 from teacherlm.hub.manifest import Manifest
@@ -53,6 +54,8 @@ def join(
         Mistakes: the source is not what the recipe was written for.
         RemoteFailed: the Hub fails.
 
+    The recipe's expressions are run in DuckDB, which may read files of this machine: join what you trust.
+
     Warns:
         UserWarning: samples of the source are not what they were; their rows are left out.
     """
@@ -66,7 +69,10 @@ def join(
         entry = held.datasets[name]
         if split is not None and split not in entry.splits:
             raise Mistake(f"`{name}` has no split `{split}`", f"it has {', '.join(entry.splits)}", str(place))
-        samples = _samples(name, next(path for path in entry.files if path.startswith("recipes/")), local, source, root)
+        recipe = next(path for path in entry.files if path.startswith("recipes/"))
+        if file_digest(local(recipe)) != entry.files[recipe]:
+            raise Mistake(f"{recipe} is not the file that was published", "see  teacherlm verify", str(place))
+        samples = _samples(name, recipe, local, source, root)
         wanted = [split] if split is not None else list(entry.loadable)
         joined = {
             part: _joined([local(file.path) for file in entry.splits[part].files], samples / part, name, part)
@@ -99,6 +105,8 @@ def _opened(place: str | Path, revision: str | None, scratch: Path) -> tuple[_Lo
         return _Local(folder, None, None, scratch), manifest.parse(path.read_bytes(), str(path))
     given = str(place) if address.is_hub(str(place)) else f"{address.SCHEME}datasets/{place}"
     at = address.parse(given, "teacherlm.join")
+    if revision and at.revision and revision != at.revision:
+        raise Mistake(f"names `{at.revision}`, and revision=`{revision}`", "give one of them", str(place))
     repository = Repository(Address(at.repository, revision or at.revision))
     commit = repository.head()
     found = repository.manifest(commit) if commit else None
@@ -122,6 +130,9 @@ def _joined(published: list[Path], samples: Path, name: str, split: str) -> data
     import datasets
     import duckdb
 
+    if not any(samples.glob("*.parquet")):
+        edit = "give a source that has it, or one of its splits with  split=…"
+        raise Mistake(f"the source has no split `{split}`", edit, name)
     contract = record("augmented")
     own = record("sample").names
     texts = [column for column in contract.names if column not in own]

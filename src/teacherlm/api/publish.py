@@ -41,7 +41,7 @@ class PublishOptions(TypedDict, total=False):
     """Find out what would be done, and do nothing."""
     verify: bool
     """Read everything back after publishing (True)."""
-    rationales_only: bool
+    rationales_only: bool | None
     """Leave the source's text out, also where its licence lets it be passed on."""
     formats: Sequence[FormatName] | None
     """Training formats to publish besides; none if empty (None: those that the place has)."""
@@ -73,7 +73,7 @@ def publish(
         # What was found to be whole must be what is copied: nobody may check or build meanwhile.
         for bound in sorted(recipes, key=lambda bound: bound.name):
             locks.enter_context(workspace.locked(bound.name))
-        alone = True if options.get("rationales_only") else None
+        alone = options.get("rationales_only")
         publications = [
             replace(
                 publication(files, catalog, workspace, bound), rationales_only=alone, formats=options.get("formats")

@@ -51,8 +51,13 @@ def publish(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent, and send nothing.")] = False,
     rationales_only: Annotated[
-        bool, typer.Option("--rationales-only", help="Leave the text of the source out; teacherlm.join puts it back.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--rationales-only/--with-source",
+            help="Leave the text of the source out; teacherlm.join puts it back. Left out: as it was published before.",
+            show_default=False,
+        ),
+    ] = None,
     as_: Annotated[
         list[As] | None,
         typer.Option(

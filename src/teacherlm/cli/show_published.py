@@ -31,10 +31,21 @@ def published(rows: Rows) -> None:
         for what in ("pull_request", "tag", "commit"):
             if row[what]:
                 out.print(f"  {what.replace('_', ' ')}: {row[what]}", markup=False)
-        repository = place.removeprefix("hf://datasets/").partition("@")
-        revision = row["tag"] or repository[2]
-        more = f', revision="{revision}"' if row["url"] and revision else ""
-        out.print(f'  load it with  datasets.load_dataset("{repository[0]}", "{names[0]}"{more})', markup=False)
+        if row["removed"]:
+            out.print(f"  removed: {', '.join(row['removed'])}", markup=False)
+        out.print(f"  load it with  {_loading(row)}", markup=False)
+
+
+def _loading(row: dict[str, Any]) -> str:
+    """The line of Python that loads what was published."""
+    place, name = row["to"], row["datasets"][0]
+    if not row["url"]:
+        return f'datasets.load_dataset("{place}", "{name}")'
+    repository, _, branch = place.removeprefix("hf://datasets/").partition("@")
+    # A pull request changes no branch.
+    revision = row["tag"] or (row["commit"] if row["pull_request"] else branch)
+    more = f', revision="{revision}"' if revision else ""
+    return f'datasets.load_dataset("{repository}", "{name}"{more})'
 
 
 def _plan(row: dict[str, Any]) -> None:
@@ -49,7 +60,7 @@ def _plan(row: dict[str, Any]) -> None:
     table(lines[:FILES], ["", "file"])
     if len(lines) > FILES:
         out.print(f"and {len(lines) - FILES} more files")
-    out.print(f"{row['put_bytes'] / 1e6:,.2f} MB in {len(row['files'])} files, without what the Hub has already")
+    out.print(f"{row['put_bytes'] / 1e6:,.2f} MB in {len(row['files'])} files would be written")
 
 
 def verified(rows: Rows) -> None:

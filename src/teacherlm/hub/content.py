@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,10 +14,10 @@ from teacherlm.core.errors import GateFailed, Mistake
 from teacherlm.core.keys import text_digest
 from teacherlm.hub import card, manifest
 from teacherlm.hub.formats import FORMATS, config_name, reads
-from teacherlm.hub.gates import SecretScan, hold
+from teacherlm.hub.gates import SecretScan, hold, hold_files
 from teacherlm.hub.judged import judged
 from teacherlm.hub.manifest import Counts, Entry, Form, Licence, Manifest, Rule, Split, Teacher
-from teacherlm.hub.publication import Publication, first_of, rows_of
+from teacherlm.hub.publication import CLOSED, Publication, first_of, rows_of
 from teacherlm.hub.shards import write_split
 from teacherlm.schemas.records import KINDS, Record
 
@@ -51,6 +52,7 @@ def compose(publications: Sequence[Publication], staging: Path, before: Manifest
         Refused: a gate forbids it, or the rows hold a secret.
         MachineFailed: a part is damaged; the disk is full.
     """
+    publications = [_as_before(publication, before) for publication in publications]
     hold(publications)
     # A dataset that is published again gives up its old files before shared ones are placed.
     entries = {name: entry for name, entry in before.datasets.items() if name not in {p.dataset for p in publications}}
@@ -67,6 +69,8 @@ def compose(publications: Sequence[Publication], staging: Path, before: Manifest
     after = Manifest(datasets=dict(sorted(entries.items())))
     (staging / README).write_text(card.render(after, at=at), encoding="utf-8")
     (staging / manifest.NAME).write_bytes(after.dump())
+    # What people declared elsewhere, such as who checked a licence, stands in these two.
+    hold_files({name: (staging / name).read_text(encoding="utf-8") for name in (README, manifest.NAME)})
     names = tuple(publication.dataset for publication in publications)
     paths = {path for name in names for path in after.datasets[name].paths()}
     return Content(
@@ -78,6 +82,15 @@ def compose(publications: Sequence[Publication], staging: Path, before: Manifest
         written=(*sorted(paths), README, manifest.NAME),
         stale=tuple(sorted(before.paths() - after.paths())),
     )
+
+
+def _as_before(publication: Publication, before: Manifest) -> Publication:
+    """Whoever chose to leave the source's text out must not publish it by leaving out an option."""
+    entry = before.datasets.get(publication.dataset)
+    if publication.rationales_only is not None or entry is None or not entry.rationales_only:
+        return publication
+    by_licence = entry.licence.redistribution in CLOSED and entry.licence.checked is None
+    return publication if by_licence else dataclasses.replace(publication, rationales_only=True)
 
 
 def _write_data(publication: Publication, staging: Path) -> dict[str, Split]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from teacherlm.core.errors import GateFailed, Problem
@@ -52,6 +52,17 @@ def hold(publications: Sequence[Publication]) -> None:
     """
     if problems := [problem for publication in publications for problem in _against(publication)]:
         raise Refused(problems)
+
+
+def hold_files(texts: Mapping[str, str]) -> None:
+    """Let files pass whose text comes from several datasets.
+
+    Raises:
+        Refused: one of them holds a secret.
+    """
+    edit = "take it out of the recipe or of catalog.yaml, and withdraw it"
+    if found := [name for name, text in texts.items() if re.search(SECRETS, text)]:
+        raise Refused([Problem(name, "it looks as if it held a secret", edit) for name in found])
 
 
 def _against(publication: Publication) -> Iterator[Problem]:

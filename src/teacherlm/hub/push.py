@@ -7,18 +7,19 @@ from; where somebody else has moved the branch meanwhile, the Hub refuses it.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha1
 from pathlib import Path
 
-from teacherlm.core.errors import Mistake, RemoteFailed
+from teacherlm.core.errors import Mistake, RemoteFailed, TeacherlmError
 from teacherlm.core.files import disk_errors
 from teacherlm.core.keys import file_digest
 from teacherlm.hub import manifest
 from teacherlm.hub.address import MAIN
-from teacherlm.hub.content import README, compose
+from teacherlm.hub.content import README, Content, compose
 from teacherlm.hub.gates import hold
 from teacherlm.hub.manifest import Manifest
 from teacherlm.hub.publication import Publication, given_once
@@ -73,12 +74,16 @@ def publish_hub(
     tagged = _look_at_refs(to, options) if base and (options.tag or to.address.revision) else None
     if tagged is not None and tagged != base:
         raise _taken(to, options)
+    if options.private and base and not to.is_private():
+        edit = "leave out --private, or make it private on the Hub first"
+        raise Mistake("is there already and is public", edit, str(to.address))
     before = _before(to, base)
     with disk_errors(staging):
         content = compose(publications, staging, before, at=to.address.repository)
     there = to.files(base) if base else {}
     put = [path for path in content.written if not _same(staging / path, there.get(path))]
     removed = [path for path in content.stale if path in there]
+    _refuse_strays(to, content, there, removed)
     done = replace(describe(content, before, put, removed, staging, dry_run=options.dry_run), commit=base)
     if tagged is not None and (put or removed):
         raise _taken(to, options)
@@ -91,14 +96,40 @@ def publish_hub(
         made, pull_request = _commit(to, base, put, removed, staging, done.message, options)
         done = replace(done, commit=made, pull_request=pull_request)
     if (tag := options.tag) and (commit := done.commit):
-        to.asked(
-            "write",
-            lambda: to.api.create_tag(
-                to.address.repository, tag=tag, revision=commit, repo_type="dataset", exist_ok=True
-            ),
-        )
+        if tagged != commit:
+            _tag(to, tag, commit)
         done = replace(done, tag=tag)
     return replace(done, url=_url(to)), content.manifest
+
+
+def _tag(to: Repository, tag: str, commit: str) -> None:
+    """
+    Raises:
+        Mistake, RemoteFailed: the tag was not made; the commit was, and the message says so.
+    """
+    at = to.address.repository
+    try:
+        to.asked("write", lambda: to.api.create_tag(at, tag=tag, revision=commit, repo_type="dataset"))
+    except TeacherlmError as error:
+        with contextlib.suppress(TeacherlmError):  # the answer alone may have been lost
+            if any(ref.name == tag and ref.target_commit == commit for ref in to.refs().tags):
+                return
+        found = f"was published (commit {commit}), but the tag `{tag}` was not made: {error.found}"
+        raise (Mistake if isinstance(error, Mistake) else RemoteFailed)(found, error.remedy, str(to.address)) from None
+
+
+def _refuse_strays(to: Repository, content: Content, there: Iterable[str], removed: Iterable[str]) -> None:
+    """Refuse where the card's globs would read files that are not ours, before anything is sent.
+
+    Raises:
+        Mistake: names them; they may be somebody's work, so they are not removed.
+    """
+    folders = tuple(f"data/{config}/" for config in content.configs)
+    known = {*content.manifest.paths(), *removed}
+    read = (path for path in there if path.startswith(folders) and path.endswith(".parquet"))
+    if strays := sorted(path for path in read if path not in known):
+        found = f"holds files that teacherlm did not publish and that load_dataset would read: {', '.join(strays[:5])}"
+        raise Mistake(found, "move or delete them on the Hub", str(to.address))
 
 
 def _before(to: Repository, base: str | None) -> Manifest:

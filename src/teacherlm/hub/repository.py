@@ -130,6 +130,12 @@ class Repository:
             ),
         )
 
+    def is_private(self) -> bool:
+        """Whether only some may see it."""
+        return bool(
+            self.asked("read", lambda: self.api.repo_info(self.address.repository, repo_type="dataset")).private
+        )
+
     def files(self, commit: str) -> dict[str, RemoteFile]:
         """All files of a commit, by path."""
         from huggingface_hub.hf_api import RepoFile

@@ -11,6 +11,15 @@ if TYPE_CHECKING:
     import duckdb
 
 
+NAMED = r"""
+    case
+        when regexp_matches(r.teacher_model, '^(?:[/~.\\]|\w:[/\\]|\w+://)')
+        then coalesce(nullif(regexp_extract(rtrim(r.teacher_model, '/\'), '[^/\\]+$'), ''), 'unnamed')
+        else r.teacher_model
+    end"""
+"""The id of the teacher's model; of a path or an address on its machine, which is nobody's business, the last part."""
+
+
 def augment_view(con: duckdb.DuckDBPyConnection) -> None:
     """Create the view `augmented`: every sample, in the order of `samples`, with its accepted rationales.
 
@@ -35,7 +44,7 @@ def augment_view(con: duckdb.DuckDBPyConnection) -> None:
             from verdicts where verdict = 'accepted' group by sample_id, kind
         ),
         chosen as (
-            select r.*, l.flags, l.score
+            select r.* replace ({NAMED} as teacher_model), l.flags, l.score
             from rationales r
             join lowest l on l.sample_id = r.sample_id and l.kind = r.kind and l.repeat = r.repeat
         ),
