@@ -104,6 +104,8 @@ print("loaded")
 """
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_publication_from_first_to_last(hub: Hub, run: Command, tmp_path: Path) -> None:
     # The plan is printed, and nothing sent.
     done = run("publish", *OPEN, CLOSED, "--to", TO, "--dry-run", token=TOKEN)

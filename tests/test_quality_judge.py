@@ -403,7 +403,7 @@ def test_judging_again_replaces_what_was_judged() -> None:
     ("model", "shown"),
     [
         ("bigscience/bloom-7b1", "bigscience/bloom-7b1"),
-        ("/home/ada/models/bloom-7b1/", "bloom-7b1"),
+        ("/data/ada/models/bloom-7b1/", "bloom-7b1"),
         ("C:\\models\\bloom", "bloom"),
         ("/", "unnamed"),
     ],
