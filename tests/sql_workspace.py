@@ -21,11 +21,12 @@ import pyarrow.parquet as pq
 
 import quality_rows
 from teacherlm.api.workspace import Workspace
+from teacherlm.core.stored import to_json
 from teacherlm.quality.augmented import augment_view
 from teacherlm.quality.books import close_books
 from teacherlm.quality.gates import Gates, judge_gates
 from teacherlm.quality.judge import judge
-from teacherlm.quality.report import make_report, to_json
+from teacherlm.quality.report import make_report
 from teacherlm.quality.rules import load_rules
 from teacherlm.schemas.records import KINDS, RecordName, record
 

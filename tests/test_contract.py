@@ -21,8 +21,9 @@ from scripted import teacher
 from teacherlm.api.contract import against_publishing, contract_path, docs_path, read_suites
 from teacherlm.cli.main import main
 from teacherlm.core.errors import GateFailed, MachineFailed, Mistake, Mistakes, TeacherlmError
+from teacherlm.core.stored import to_json
 from teacherlm.project.find import find_project
-from teacherlm.quality.contract import Contract, from_json, to_json
+from teacherlm.quality.contract import Contract, from_json
 from teacherlm.quality.suites import load_suites, of_schema
 from teacherlm.schemas.records import record
 from teacherlm.teacher.segments import list_segments, read_lines

@@ -1,6 +1,6 @@
-"""The ledger at size: a run of a million answers that is killed again and again, as one of ten thousand is.
+"""The ledger at size: a long run that is killed again and again, as one of ten thousand answers is.
 
-`TEACHERLM_TEST_ANSWERS` sets another size than a million.
+`TEACHERLM_TEST_ANSWERS=1_000_000` makes the long one what docs/performance.md speaks of: half an hour.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import teacherlm
 from teacherlm.api.project import Project
 
 SERVER = Path(__file__).parents[1] / "benchmarks" / "loopback.py"
-SIZE = int(os.environ.get("TEACHERLM_TEST_ANSWERS", "1_000_000"))
+SIZE = int(os.environ.get("TEACHERLM_TEST_ANSWERS", "250_000"))
 KINDS, CONCURRENCY = 3, 64
 DEADLINE_S = 1800
 RECIPE = """
@@ -159,8 +159,18 @@ def tables(project: Project) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
-def run_and_kill(tmp_path: Path, server: Server, size: int, kills: int) -> tuple[list[float], list[float]]:
-    """Kill a run at random moments, go on each time, and compare the end with that of an undisturbed run.
+def answers(project: Project) -> list[tuple[object, ...]]:
+    """How many rationales of each kind there are, and a sum over all that says what they are."""
+    return project.sql(
+        "SELECT kind, count(*), sum(hash(sample_id, repeat, status, text, call_key, prompt_tokens, generated_tokens)) "
+        "FROM rationales GROUP BY kind ORDER BY kind"
+    ).fetchall()
+
+
+def run_and_kill(
+    tmp_path: Path, server: Server, size: int, kills: int, outcome: Callable[[Project], object]
+) -> tuple[list[float], list[float]]:
+    """Kill a run at random moments, go on each time, and compare the outcome with that of an undisturbed run.
 
     Returns:
         For each start the seconds to the first call, and for each whole run its peak memory in MB.
@@ -201,22 +211,23 @@ def run_and_kill(tmp_path: Path, server: Server, size: int, kills: int) -> tuple
     whole = built(tmp_path, samples, tmp_path / "whole")
     assert finish(whole, server, measured).code == 0
     peaks.append(float((tmp_path / "peak").read_text()))
-    assert tables(torn) == tables(whole)
+    assert outcome(torn) == outcome(whole)
     return starts, peaks
 
 
 @pytest.mark.timeout(DEADLINE_S)
 def test_ten_thousand_answers_and_five_kills(tmp_path: Path, server: Server) -> None:
-    run_and_kill(tmp_path, server, 10_000, 5)
+    run_and_kill(tmp_path, server, 10_000, 5, tables)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(DEADLINE_S)
-def test_a_million_answers_and_twenty_kills(
+def test_a_quarter_of_a_million_answers_and_twenty_kills(
     tmp_path: Path, server: Server, record_property: Callable[[str, object], None]
 ) -> None:
     imports = import_s()
-    starts, peaks = run_and_kill(tmp_path, server, SIZE, 20)
+    # The answers are compared, not the tables that `check` makes of them: those are the smaller test's.
+    starts, peaks = run_and_kill(tmp_path, server, SIZE, 20, answers)
     for name, value in (("first_call_s", starts), ("imports_s", imports), ("peak_mb", peaks)):
         record_property(name, value)
     # Other work of this machine may hold up one start, not all of the last ones, when most rows are there.

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from quality_rows import METRICS, connect, judged, rationale, sample, shipped_rules
 from teacherlm.core.errors import MachineFailed, Mistake, Mistakes
+from teacherlm.core.stored import to_json
 from teacherlm.quality.augmented import augment_view
 from teacherlm.quality.books import BooksDoNotClose, close_books
 from teacherlm.quality.gates import Gates, judge_gates
 from teacherlm.quality.judge import judge
 from teacherlm.quality.metrics import Metrics, load_metrics
-from teacherlm.quality.report import from_json, make_report, to_json
+from teacherlm.quality.report import from_json, make_report
 from teacherlm.quality.rules import Rule, bind, load_rules
 from teacherlm.schemas.records import KINDS, record
 

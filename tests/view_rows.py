@@ -16,9 +16,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from teacherlm.core.stored import to_json
 from teacherlm.quality.books import Books, Count
 from teacherlm.quality.gates import Gates, judge_gates
-from teacherlm.quality.report import Report, RuleLine, to_json
+from teacherlm.quality.report import Report, RuleLine
 from teacherlm.schemas.records import KINDS, RecordName, record
 
 TOPICS = [

@@ -17,6 +17,7 @@ from teacherlm.core.clock import now
 from teacherlm.core.errors import MachineFailed, Mistake
 from teacherlm.core.files import disk_failure, replacing, replacing_folder
 from teacherlm.core.keys import digest, file_digest
+from teacherlm.core.stored import to_json
 from teacherlm.project.find import ProjectFiles
 from teacherlm.quality.augmented import augment_view
 from teacherlm.quality.books import close_books
@@ -26,7 +27,7 @@ from teacherlm.quality.gates import Gates, judge_gates
 from teacherlm.quality.judge import judge
 from teacherlm.quality.measures import measure
 from teacherlm.quality.messages import out_of_memory
-from teacherlm.quality.report import Against, Report, from_json, make_report, to_json
+from teacherlm.quality.report import Against, Report, from_json, make_report
 
 if TYPE_CHECKING:
     import duckdb

@@ -16,7 +16,8 @@ from teacherlm.core.clock import now
 from teacherlm.core.errors import MachineFailed, Mistake, Problem
 from teacherlm.core.files import disk_errors, replacing, replacing_folder
 from teacherlm.core.keys import digest, file_digest
-from teacherlm.quality.contract import Contract, from_json, to_json
+from teacherlm.core.stored import to_json
+from teacherlm.quality.contract import Contract, from_json
 from teacherlm.quality.suites import Suites, load_suites
 from teacherlm.teacher.segments import kind_folders, list_segments
 

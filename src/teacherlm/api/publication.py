@@ -18,6 +18,7 @@ from teacherlm.api.workspace import Workspace, open_session
 from teacherlm.builders.mapping import BoundRecipe
 from teacherlm.core.bundle import bundled
 from teacherlm.core.errors import GateFailed, Mistake
+from teacherlm.core.stored import to_json
 from teacherlm.hub.manifest import Contract
 from teacherlm.hub.publication import Publication
 from teacherlm.project.find import ProjectFiles
@@ -25,7 +26,7 @@ from teacherlm.quality import contract as contracts
 from teacherlm.quality.books import close_books
 from teacherlm.quality.gates import judge_gates
 from teacherlm.quality.measures import measure
-from teacherlm.quality.report import Report, to_json
+from teacherlm.quality.report import Report
 
 SCHEMAS = ("sample", "rationale", "verdict", "finding", "augmented")
 """Records that a published row can be traced through; others speak of a workspace alone."""

@@ -21,7 +21,7 @@ def report_row(report: Report) -> dict[str, Any]:
     """A report as one row of results."""
     import orjson
 
-    from teacherlm.quality.report import to_json
+    from teacherlm.core.stored import to_json
 
     totals = {name: getattr(report.books, name) for name in COUNTS}
     return {"dataset": report.dataset, "passed": report.passed, **totals, "report": orjson.loads(to_json(report))}

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Literal
 
-import orjson
-from pydantic import TypeAdapter, ValidationError
-
-from teacherlm.core.errors import MachineFailed
+from teacherlm.core import stored
 from teacherlm.quality.suites import Severity, Table
 
 State = Literal["holds", "fails", "not run"]
@@ -73,28 +69,10 @@ class Contract:
         return len({held.table for held in self.expectations})
 
 
-def to_json(contract: Contract) -> bytes:
-    """UTF-8 JSON, indented, keys in the order of the fields."""
-    return orjson.dumps(
-        _adapter().dump_python(contract, mode="json"), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-    )
-
-
 def from_json(text: bytes | str) -> Contract:
-    """The contract that `to_json` wrote.
+    """The contract that `core.stored.to_json` wrote.
 
     Raises:
         MachineFailed: it was changed or cut.
     """
-    try:
-        return _adapter().validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "its text"
-        found = f"the contract's result cannot be read: {place}: {first['msg']}"
-        raise MachineFailed(found, "check the dataset again") from None
-
-
-@cache
-def _adapter() -> TypeAdapter[Contract]:
-    return TypeAdapter(Contract)
+    return stored.from_json(Contract, text, "the contract's result")

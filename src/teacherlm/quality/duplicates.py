@@ -97,7 +97,7 @@ def _read(con: duckdb.DuckDBPyConnection, kind: str | None) -> _Texts:
     """The texts of a kind, or the questions, in order; those without a word are left out."""
     import numpy as np
     import pyarrow as pa
-    import rensa  # type: ignore[import-untyped]
+    import rensa
 
     if kind is None:
         text, repeat = QUESTION, "0::bigint"

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING, Literal
 
-import orjson
-from pydantic import TypeAdapter, ValidationError
-
-from teacherlm.core.errors import MachineFailed
+from teacherlm.core import stored
 from teacherlm.quality.books import Books
 from teacherlm.quality.gates import GateResult
 from teacherlm.quality.measures import Measures, Score
@@ -131,27 +127,10 @@ def make_report(
     )
 
 
-def to_json(report: Report) -> bytes:
-    """UTF-8 JSON, indented, keys in the order of the fields; the same report gives the same bytes."""
-    return orjson.dumps(
-        _adapter().dump_python(report, mode="json"), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-    )
-
-
 def from_json(text: bytes | str) -> Report:
-    """The report that `to_json` wrote.
+    """The report that `core.stored.to_json` wrote.
 
     Raises:
         MachineFailed: it was changed or cut.
     """
-    try:
-        return _adapter().validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "its text"
-        raise MachineFailed(f"the report cannot be read: {place}: {first['msg']}", "check the dataset again") from None
-
-
-@cache
-def _adapter() -> TypeAdapter[Report]:
-    return TypeAdapter(Report)
+    return stored.from_json(Report, text, "the report")
