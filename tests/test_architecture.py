@@ -18,6 +18,7 @@ FLOOR = {
     "schemas": 1,
     "text": 2,
     "lm": 2,
+    "curriculum": 2,
     "project": 3,
     "teacher": 4,
     "quality": 4,

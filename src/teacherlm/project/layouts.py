@@ -1,0 +1,146 @@
+"""How a record becomes training text and how an evaluation asks: `train/layouts.yaml`.
+
+A layout is a prompt and a response, each a row of parts. Training and evaluation both render through it, so that a
+model is asked with the very characters that it was trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass as plain_dataclass
+from typing import Any, Literal
+
+from pydantic import model_validator
+from pydantic.dataclasses import dataclass
+
+from teacherlm.core.errors import Mistakes, Problem
+from teacherlm.project.bind import SPEC_CONFIG, bind
+from teacherlm.project.located import Located
+from teacherlm.text.normalise import one_line
+from teacherlm.text.render import gold, question_text
+
+Part = Literal["question", "answer", "fundamentals", "chain_of_thought", "common_mistakes"]
+Gold = Literal["letter", "text"]
+
+LEADS: dict[str, str] = {
+    "answer": "The answer is",
+    "fundamentals": "The fundamental of this question is:",
+    "chain_of_thought": "Let's think step by step.",
+    "common_mistakes": "The common mistakes are:",
+}
+"""What a part begins with; source: TeacherLM (arXiv 2310.19019), section 3."""
+
+
+@dataclass(frozen=True, kw_only=True, config=SPEC_CONFIG)
+class Layout:
+    """A prompt and a response. The response's first part may be begun by the prompt (`asks`)."""
+
+    about: str = ""
+    prompt: tuple[Part, ...] = ("question",)
+    response: tuple[Part, ...]
+    gold: Gold = "letter"
+    """How the answer is written: the paper's `(B)`, or the option's text. Free-text answers are texts either way."""
+    asks: bool = False
+    """The prompt ends with the words that begin the first part of the response, as a teacher is asked for a kind."""
+
+    @model_validator(mode="after")
+    def _each_part_once(self) -> Layout:
+        parts = [*self.prompt, *self.response]
+        if not self.response:
+            raise ValueError("`response` is empty | write  response: [answer]")
+        if parts[0] != "question":
+            raise ValueError("a layout begins with the question | write  prompt: [question]")
+        if len(set(parts)) != len(parts):
+            raise ValueError("a part stands twice | name each part once")
+        return self
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of rationale that a record must have."""
+        return tuple(part for part in (*self.prompt, *self.response) if part not in ("question", "answer"))
+
+
+@plain_dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of the text and the part that it belongs to; a loss may weigh each part."""
+
+    part: str
+    text: str
+
+
+@plain_dataclass(frozen=True, slots=True)
+class Rendered:
+    """A record as text."""
+
+    prompt: tuple[Piece, ...]
+    response: tuple[Piece, ...]
+
+    @property
+    def prompt_text(self) -> str:
+        return "".join(piece.text for piece in self.prompt)
+
+    @property
+    def text(self) -> str:
+        return self.prompt_text + "".join(piece.text for piece in self.response)
+
+
+def render(layout: Layout, record: Mapping[str, Any]) -> Rendered:
+    """A record as its layout has it.
+
+    Args:
+        record: a sample's `question`, `choices`, `answer` and the layout's kinds.
+
+    Raises:
+        KeyError: the record lacks a kind that the layout names; see `lacking`.
+    """
+    pieces = [_piece(layout, part, record) for part in layout.prompt]
+    response = [_piece(layout, part, record) for part in layout.response]
+    if layout.asks:
+        first = response[0]
+        lead = " " + LEADS[first.part]
+        pieces.append(Piece(first.part, lead))
+        response[0] = Piece(first.part, first.text[len(lead) :])
+    return Rendered(tuple(pieces), tuple(response))
+
+
+def lacking(layout: Layout, record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Kinds that the layout names and the record has no text of."""
+    return tuple(kind for kind in layout.kinds if not record.get(kind))
+
+
+def prompt_for(layout: Layout, record: Mapping[str, Any]) -> str:
+    """What an evaluation asks: the prompt alone; the response's texts need not be known."""
+    known = {kind: "" for kind in LEADS if kind != "answer"}
+    return render(layout, {**known, **{key: value for key, value in record.items() if value is not None}}).prompt_text
+
+
+def stated(layout: Layout, choices: Sequence[str], answer: str) -> str:
+    """The answer as the layout writes it."""
+    return one_line(answer) if layout.gold == "text" else gold(choices, answer)
+
+
+def _piece(layout: Layout, part: str, record: Mapping[str, Any]) -> Piece:
+    if part == "question":
+        return Piece(part, f"{question_text(record['question'], record['choices'])} A:")
+    if part == "answer":
+        text = stated(layout, record["choices"], record["answer"])
+        return Piece(part, f" {LEADS[part]} {text}{'' if text.endswith(('.', '!', '?')) else '.'}")
+    return Piece(part, f" {LEADS[part]} {one_line(record[part])}".rstrip())
+
+
+def bind_layouts(located: Located) -> dict[str, Layout]:
+    """The layouts of `train/layouts.yaml`, by name.
+
+    Raises:
+        Mistakes: all that is wrong in the file.
+    """
+    problems: list[Problem] = []
+    found: dict[str, Layout] = {}
+    for name, data in (located.data or {}).items():
+        try:
+            found[name] = bind(located, Layout, loc=(name,), data=data)
+        except Mistakes as error:
+            problems += error.problems
+    if problems:
+        raise Mistakes(problems)
+    return found
