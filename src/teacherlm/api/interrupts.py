@@ -11,6 +11,9 @@ from typing import Any
 
 from teacherlm.core.loop import run
 
+_LOOK_S = 0.2
+"""How often a thread that waits looks whether it was interrupted."""
+
 
 class Interrupts:
     """What interrupts a run: signals, or `press` from another thread."""
@@ -70,7 +73,9 @@ class Interrupts:
         pressed = self._pressed
         with self._taking_signals():
             threading.Thread(target=elsewhere).start()
-            ended.wait()
+            # A signal that comes between Python's last look and the lock's sleep does not end the sleep: look again.
+            while not ended.wait(_LOOK_S):
+                pass
         if self._pressed > pressed:
             raise KeyboardInterrupt from (failures[0] if failures else None)
         if failures:
