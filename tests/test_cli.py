@@ -492,7 +492,7 @@ def wide_answer() -> Callable[[str], str]:
     return lambda prompt: "no" if next(asked) % 4 == 0 else sensible(prompt)
 
 
-@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("columns", [80, pytest.param(120, marks=pytest.mark.slow)])
 def test_tables_fit_the_terminal(small: Command, tmp_path: Path, columns: int) -> None:
     rows = [
         {"q": f"Which of the {n} rivers is the longest?", "a": "the Nile", "i": f"river-{n:030d}"} for n in range(20)

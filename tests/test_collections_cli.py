@@ -137,6 +137,7 @@ def test_every_step_takes_a_collection(zoo: Command, tmp_path: Path) -> None:
     assert zoo("sql", query, "-w", "workspace/collections/zoo", "--format", "json").json == [{"n": 11}]
 
 
+@pytest.mark.slow
 def test_run_builds_explains_checks_and_publishes_what_passes(zoo: Command, tmp_path: Path) -> None:
     def short(prompt: str) -> str:
         return "no" if "bee" in prompt else sensible(prompt)

@@ -236,6 +236,7 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) 
     return out, err
 
 
+@pytest.mark.slow
 def test_the_commands_take_a_url(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -198,6 +198,7 @@ def test_a_collection_is_one_commit_with_what_passes(hub: Hub, run: Command) -> 
 # Failures.
 
 
+@pytest.mark.slow
 def test_exit_codes_when_the_hub_fails(hub: Hub, run: Command) -> None:
     publish = ("publish", "metals", "--no-verify", "--to", TO)
     for token, words in ((None, "there is no token"), ("hf_expired" * 4, "does not accept the token")):

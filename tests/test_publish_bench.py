@@ -55,6 +55,7 @@ def test_the_rows_are_the_same_every_time_and_hold_the_contract(root: Path, tmp_
             assert (row[kind] is None) == (given is None) == (row["quality"][kind] is None)
 
 
+@pytest.mark.slow
 def test_every_form_writes_all_rows_and_a_change_sends_less_than_the_files(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
