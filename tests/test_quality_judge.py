@@ -76,9 +76,10 @@ def test_the_shipped_rules_say_what_they_are() -> None:
         ("wrong_answer", "reject"),
         ("wrong_arithmetic", "reject"),
         ("wrong_language", "reject"),
+        ("wrong_step", "reject"),
     ]
     assert rules[1].kinds == ("fundamentals", "chain_of_thought")
-    assert rules[-1].parameters == {"min_share": 0.5, "min_letters": 20}
+    assert rules[-2].parameters == {"min_share": 0.5, "min_letters": 20}
 
 
 def test_all_mistakes_of_all_headers_are_shown_at_once(tmp_path: Path) -> None:

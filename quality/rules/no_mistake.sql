@@ -10,6 +10,6 @@ where
     and words > 0
     and not regexp_matches(
         text,
-        '(?i)\b(?:people|students|learners|beginners|readers|many|some|one|often|tend|instead|believe|suppose|jump'
+        '(?i)\b(?:people|students|learners|beginners|readers|many|some|one|whoever|often|tend|instead|believe|suppose|jump'
         || '|too (?:quick|fast|hast|soon|literal|early|much|few|many|narrow|broad)\w*)\b'
     )

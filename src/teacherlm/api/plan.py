@@ -147,7 +147,7 @@ def plan(
     return Plan(
         dataset=recipe.name,
         title=recipe.title,
-        source=recipe.source.hub or "local files",
+        source=recipe.source.place,
         license=recipe.license,
         redistribution=recipe.redistribution,
         kinds=tuple(kind for kind in recipe.kinds if kind in wanted),

@@ -53,7 +53,7 @@ def plan_rows(workspace: Workspace, bound: BoundRecipe) -> PlanRows:
             opened = None  # `build` will say what is wrong with the files; the recipe can be looked at without them
         if opened is not None:
             return _of_source(bound, opened)
-    declared = bound.recipe.source.rows
+    declared = bound.recipe.source.counted
     number = sum(declared.values()) if declared else None
     return PlanRows("given", _of_given(bound), number, number)
 

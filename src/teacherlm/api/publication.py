@@ -56,7 +56,7 @@ def publication(files: ProjectFiles, catalog: Catalog, workspace: Workspace, bou
         licence_checked=catalog.licences.get(recipe.name),
         citation=recipe.citation or "",
         languages=(recipe.language,),
-        source=recipe.source.hub or "local file",
+        source=recipe.source.hub or ("made questions" if recipe.source.procedural else "local file"),
         splits={path.name: sorted(path.glob("*.parquet")) for path in sorted(folder.glob("[!.]*")) if path.is_dir()},
         report=_with_reasons(report, files, catalog),
         teachers=_teachers(workspace, recipe.name),

@@ -87,6 +87,8 @@ class Member:
 
 def declared_splits(source: Source) -> tuple[str, ...]:
     """Our names of a source's splits; `train` where it is one file or pattern."""
+    if source.procedural:
+        return tuple(source.procedural.splits)
     if source.splits:
         return tuple(source.splits)
     return tuple(source.files) if isinstance(source.files, dict) else ("train",)

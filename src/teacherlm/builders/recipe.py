@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import Any, Literal
 
 from pydantic import ValidationInfo, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
+from teacherlm.curriculum.draw import SHARES, shortage
+from teacherlm.curriculum.families import FAMILIES, families
 from teacherlm.project.bind import SPEC_CONFIG
 from teacherlm.schemas.records import KINDS
 
@@ -23,8 +26,50 @@ SPLIT = re.compile(r"\w+(\.\w+)*")
 
 
 @dataclass(frozen=True, kw_only=True, config=SPEC_CONFIG)
+class Procedural:
+    """Questions that are made, with gold answers and gold rationales (docs/curriculum.md)."""
+
+    families: tuple[str, ...] = ()
+    """Left out: all."""
+    seed: int
+    """Another seed gives other questions of the same splits."""
+    splits: dict[str, int]
+    """Split of the curriculum -> how many questions, the families in turn."""
+
+    @field_validator("families")
+    @classmethod
+    def _known_families(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [name for name in names if name not in FAMILIES]:
+            near = difflib.get_close_matches(unknown[0], FAMILIES, n=1)
+            edit = f"write  {near[0]}" if near else f"name some of {', '.join(FAMILIES)}"
+            raise ValueError(f'there is no family "{unknown[0]}" | {edit}')
+        if len(set(names)) != len(names):
+            raise ValueError("a family stands twice | name each family once")
+        return names
+
+    @field_validator("splits")
+    @classmethod
+    def _counted_splits(cls, splits: dict[str, int]) -> dict[str, int]:
+        if not splits:
+            raise ValueError("`splits` is empty | write  splits: {pool: 3000}")
+        for name, count in splits.items():
+            if name not in SHARES:
+                raise ValueError(f'the curriculum has no split "{name}" | name some of {", ".join(SHARES)}')
+            if count < 1:
+                raise ValueError(f"`{name}` has {count} questions | write a number of 1 or more")
+        return splits
+
+    @model_validator(mode="after")
+    def _so_many_there_are(self) -> Procedural:
+        for name, count in self.splits.items():
+            if short := shortage(families(self.families), name, count):
+                raise ValueError(f"{short} | ask for fewer, or name more families")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=SPEC_CONFIG)
 class Source:
-    """Where the raw rows are: a Hub dataset, or local files."""
+    """Where the raw rows are: a Hub dataset, local files, or a curriculum that is made."""
 
     hub: str | None = None
     """Hub dataset id, such as `openai/gsm8k`."""
@@ -34,6 +79,8 @@ class Source:
     """Branch, tag or commit. A commit never moves."""
     files: str | dict[str, str | tuple[str, ...]] | None = None
     """Local files, relative to the recipe: one path or pattern (split `train`), or one or several for each split."""
+    procedural: Procedural | None = None
+    """Made questions; no files are read."""
     splits: dict[str, str] | None = None
     """Our split -> the source's name for it. With `files` as a mapping, its keys are the splits."""
     rows: dict[str, int] | None = None
@@ -46,8 +93,11 @@ class Source:
 
     @model_validator(mode="after")
     def _one_place(self) -> Source:
-        if (self.hub is None) == (self.files is None):
-            raise ValueError("a source is either `hub` or `files` | write  hub: ORG/NAME  or  files: NAME.jsonl")
+        if sum(value is not None for value in (self.hub, self.files, self.procedural)) != 1:
+            found = "a source is one of `hub`, `files` and `procedural`"
+            raise ValueError(f"{found} | write  hub: ORG/NAME  or  files: NAME.jsonl")
+        if self.procedural is not None and self.splits:
+            raise ValueError("a procedural source has its splits under `procedural` | move `splits` there")
         if self.hub is not None and self.hub.count("/") != 1:
             raise ValueError(f'`hub` holds "{self.hub}", which is no Hub id | write  hub: ORG/NAME')
         if self.hub is not None and not self.splits:
@@ -56,6 +106,16 @@ class Source:
         if wrong := [name for name in named if not SPLIT.fullmatch(name)]:
             raise ValueError(f'"{wrong[0]}" is no name of a split | use letters, digits and `_`')
         return self
+
+    @property
+    def counted(self) -> dict[str, int] | None:
+        """Our split -> its rows, as far as they are known before a build."""
+        return self.procedural.splits if self.procedural else self.rows
+
+    @property
+    def place(self) -> str:
+        """What the rows are taken from, for people."""
+        return self.hub or ("made questions" if self.procedural else "local files")
 
 
 @dataclass(frozen=True, kw_only=True, config=SPEC_CONFIG)

@@ -1,4 +1,4 @@
-"""Where source rows are read from: local files, `save_to_disk` folders, Hub datasets."""
+"""Where source rows are read from: local files, `save_to_disk` folders, Hub datasets, made questions."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from teacherlm.builders.broken import first_fault
 from teacherlm.builders.hub_source import load_split
+from teacherlm.builders.made import MadeRows, rows_to_make
 from teacherlm.builders.readers import READERS, table_function
 from teacherlm.builders.recipe import SPLIT
 from teacherlm.core.errors import Mistake
@@ -37,6 +38,8 @@ class SourceSplit:
     dataset: Any = None
     """A `datasets.Dataset`, where the rows are not plain files."""
     fingerprint: str = ""
+    made: MadeRows | None = None
+    """Where the rows are not read but made."""
 
     def register(self, connection: duckdb.DuckDBPyConnection, name: str = "source") -> None:
         """Make the rows readable as the view `name`.
@@ -50,7 +53,9 @@ class SourceSplit:
         if empty := next((path for path in self.files if not path.stat().st_size), None):
             raise Mistake("is an empty file", "write rows to it, or give another one by --source", str(empty))
         try:
-            if self.dataset is not None or self.files[0].suffix.lower() == ARROW:
+            if self.made is not None:
+                connection.register(name, self.made.table())
+            elif self.dataset is not None or self.files[0].suffix.lower() == ARROW:
                 connection.register(name, _arrow_table(self.dataset or _arrow_files(self.files)))
             else:
                 connection.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM {table_function(self.files)}")
@@ -116,6 +121,9 @@ def open_source(recipe: Recipe, folder: Path, *, source: Path | None = None, spl
         return _local(recipe, source, split)
     if recipe.source.files is not None:
         return _declared_files(recipe, folder)
+    if recipe.source.procedural is not None:
+        parts = tuple(SourceSplit(made.split, (), None, made.fingerprint, made) for made in rows_to_make(recipe))
+        return OpenSource(recipe.source.place, parts)
     return _hub(recipe)
 
 
@@ -167,7 +175,9 @@ def _chosen(recipe: Recipe, source: Path, found: dict[str, Any], split: str | No
             f"name files SPLIT.EXT, SPLIT-00000-of-00001.EXT or SPLIT/…, with {kinds}",
             str(source),
         )
-    if recipe.source.splits:
+    if recipe.source.procedural:
+        declared = {name: name for name in recipe.source.procedural.splits}
+    elif recipe.source.splits:
         declared = dict(recipe.source.splits)
     elif isinstance(recipe.source.files, dict):
         declared = {name: name for name in recipe.source.files}

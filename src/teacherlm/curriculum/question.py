@@ -1,22 +1,23 @@
-"""A made question with all that is known of it, and what a family of questions has to offer."""
+"""A made question with all that is known of it: its content, its texts, and the names of both."""
 
 from __future__ import annotations
 
 import hashlib
-import random
 from dataclasses import dataclass
-from typing import Protocol
 
 Parameters = tuple[str | int, ...]
-"""What a question is made of: numbers, names, things. Equal parameters are the same question."""
+"""Numbers, names, things, in an order of the family's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One question, its answer and a gold rationale of each kind."""
+    """One question, its answer and a gold rationale of each kind. The parameters decide all of its texts."""
 
     family: str
+    core: Parameters
+    """What is asked, without names and wording; decides the split."""
     parameters: Parameters
+    """All that the question is made of: the core, the wording with its names, the options in their order."""
     question: str
     choices: tuple[str, ...]
     """Different texts in their shown order, the answer among them."""
@@ -34,20 +35,7 @@ class Question:
         return f"{self.family}-{content(self.family, self.parameters).hex()[:12]}"
 
 
-class Family(Protocol):
-    """A form of question, such as the sum of two numbers."""
-
-    name: str
-    """A lower-case word."""
-    about: str
-    """One sentence for people."""
-
-    def draw(self, source: random.Random) -> Question:
-        """One question; the same state of `source` gives the same one. Never the same text with another answer."""
-        ...
-
-
 def content(family: str, parameters: Parameters) -> bytes:
-    """16 bytes that name a question's content, the same on every machine."""
+    """16 bytes that name a content, the same on every machine."""
     text = "\x1f".join([family, *(f"{type(value).__name__}:{value}" for value in parameters)])
     return hashlib.blake2b(text.encode(), digest_size=16).digest()

@@ -93,25 +93,25 @@ def render(layout: Layout, record: Mapping[str, Any]) -> Rendered:
     Raises:
         KeyError: the record lacks a kind that the layout names; see `lacking`.
     """
-    pieces = [_piece(layout, part, record) for part in layout.prompt]
+    prompt = _prompt(layout, record)
     response = [_piece(layout, part, record) for part in layout.response]
     if layout.asks:
-        first = response[0]
-        lead = " " + LEADS[first.part]
-        pieces.append(Piece(first.part, lead))
-        response[0] = Piece(first.part, first.text[len(lead) :])
-    return Rendered(tuple(pieces), tuple(response))
+        response[0] = Piece(response[0].part, response[0].text[len(prompt[-1].text) :])
+    return Rendered(prompt, tuple(response))
 
 
 def lacking(layout: Layout, record: Mapping[str, Any]) -> tuple[str, ...]:
     """Kinds that the layout names and the record has no text of."""
-    return tuple(kind for kind in layout.kinds if not record.get(kind))
+    return tuple(kind for kind in layout.kinds if not (record.get(kind) or "").strip())
 
 
 def prompt_for(layout: Layout, record: Mapping[str, Any]) -> str:
-    """What an evaluation asks: the prompt alone; the response's texts need not be known."""
-    known = {kind: "" for kind in LEADS if kind != "answer"}
-    return render(layout, {**known, **{key: value for key, value in record.items() if value is not None}}).prompt_text
+    """What an evaluation asks: the prompt alone; what the response holds need not be known, the answer included.
+
+    Raises:
+        KeyError: the record lacks a kind, or the answer, that the prompt names.
+    """
+    return "".join(piece.text for piece in _prompt(layout, record))
 
 
 def stated(layout: Layout, choices: Sequence[str], answer: str) -> str:
@@ -119,12 +119,21 @@ def stated(layout: Layout, choices: Sequence[str], answer: str) -> str:
     return one_line(answer) if layout.gold == "text" else gold(choices, answer)
 
 
+def _prompt(layout: Layout, record: Mapping[str, Any]) -> tuple[Piece, ...]:
+    pieces = [_piece(layout, part, record) for part in layout.prompt]
+    if layout.asks:
+        pieces.append(Piece(layout.response[0], f" {LEADS[layout.response[0]]}"))
+    return tuple(pieces)
+
+
 def _piece(layout: Layout, part: str, record: Mapping[str, Any]) -> Piece:
     if part == "question":
-        return Piece(part, f"{question_text(record['question'], record['choices'])} A:")
+        return Piece(part, f"{question_text(record['question'], record['choices'] or ())} A:")
     if part == "answer":
-        text = stated(layout, record["choices"], record["answer"])
+        text = stated(layout, record["choices"] or (), record["answer"])
         return Piece(part, f" {LEADS[part]} {text}{'' if text.endswith(('.', '!', '?')) else '.'}")
+    if record[part] is None:
+        raise KeyError(part)
     return Piece(part, f" {LEADS[part]} {one_line(record[part])}".rstrip())
 
 
@@ -136,6 +145,9 @@ def bind_layouts(located: Located) -> dict[str, Layout]:
     """
     problems: list[Problem] = []
     found: dict[str, Layout] = {}
+    if not isinstance(located.data or {}, dict):
+        wanted = "holds no names with layouts | write  plain: {response: [answer]}"
+        raise Mistakes([Problem(located.where(()), *wanted.split(" | "))])
     for name, data in (located.data or {}).items():
         try:
             found[name] = bind(located, Layout, loc=(name,), data=data)

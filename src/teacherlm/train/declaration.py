@@ -37,7 +37,7 @@ class Base:
 
 @dataclass(frozen=True, kw_only=True, config=SPEC_CONFIG)
 class TokenizerSpec:
-    """An existing tokenizer, or one to be trained on the texts of the first stage. Left out: the base model's own."""
+    """An existing tokenizer, or one to be trained on the texts of all stages. Left out: the base model's own."""
 
     model: str | None = None
     """A Hub id or folder that has one."""

@@ -1,0 +1,114 @@
+"""Layouts: any order of parts, prompts as evaluation and teachers ask them, and a page that says what is declared."""
+
+from __future__ import annotations
+
+import re
+from itertools import permutations
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from teacherlm.core.errors import Mistakes
+from teacherlm.project.layouts import LEADS, Layout, Part, bind_layouts, lacking, prompt_for, render
+from teacherlm.project.located import read_yaml
+from teacherlm.text.render import sample_text
+
+ROOT = Path(__file__).parents[1]
+LAYOUTS = bind_layouts(read_yaml(ROOT / "train" / "layouts.yaml", "train/layouts.yaml"))
+PAPER = read_yaml(ROOT / "builders" / "prompts" / "paper.yaml", "builders/prompts/paper.yaml")
+PAGE = (ROOT / "docs" / "layouts.md").read_text(encoding="utf-8")
+KINDS = ("fundamentals", "chain_of_thought", "common_mistakes")
+RECORD: dict[str, Any] = {
+    "sample_id": "rust/train/1",
+    "question": "Does iron rust in dry air?",
+    "choices": ["True", "False"],
+    "answer": "False",
+    "fundamentals": "Iron rusts where water and oxygen reach it.",
+    "chain_of_thought": "Dry air holds oxygen but no water. Without water iron does not rust.",
+    "common_mistakes": "People think that oxygen alone is enough.",
+}
+BORDER = "▸"
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_the_page_shows_each_layout_and_a_rendered_example(name: str) -> None:
+    layout, rendered = LAYOUTS[name], render(LAYOUTS[name], RECORD)
+    asks = f" + `{LEADS[layout.response[0]]}`" if layout.asks else ""
+    row = f"| `{name}` | {', '.join(layout.prompt)}{asks} | {', '.join(layout.response)} | {layout.gold} |"
+    assert row in PAGE.splitlines()
+    response = rendered.text[len(rendered.prompt_text) :]
+    assert f"\n`{name}`\n\n```text\n{rendered.prompt_text}{BORDER}{response}\n```\n" in PAGE
+
+
+def test_the_page_names_no_other_layout() -> None:
+    assert re.findall(r"^\| `([\w-]+)` \|", PAGE, re.MULTILINE) == list(LAYOUTS)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_parts_stand_in_any_order(size: int) -> None:
+    for parts in permutations(("answer", *KINDS), size):
+        layout = Layout(response=cast("tuple[Part, ...]", parts))
+        text = render(layout, RECORD).text
+        leads = [text.index(LEADS[part]) for part in parts]
+        assert leads == sorted(leads)
+        assert [piece.part for piece in render(layout, RECORD).response] == list(parts)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_an_evaluation_asks_with_the_prompt_that_was_trained(name: str) -> None:
+    """It need not know what the response holds."""
+    layout = LAYOUTS[name]
+    known = {part for part in layout.prompt if part != "question"} | {"question", "choices"}
+    asked = prompt_for(layout, {part: RECORD[part] for part in known})
+    assert asked == render(layout, RECORD).prompt_text
+    assert render(layout, RECORD).text.startswith(asked + " ")
+
+
+@pytest.mark.parametrize(
+    ("layout", "kind"),
+    [
+        ("teach-fundamentals", "fundamentals"),
+        ("teach-chain", "chain_of_thought"),
+        ("teach-mistakes", "common_mistakes"),
+    ],
+)
+def test_teachers_are_trained_on_the_characters_that_they_are_asked_with(layout: str, kind: str) -> None:
+    asked = PAPER.data["kinds"][kind]
+    text = sample_text(RECORD["question"], RECORD["choices"], RECORD["answer"])
+    assert prompt_for(LAYOUTS[layout], RECORD) == asked.replace("{{ sample_text }}", text)
+    assert render(LAYOUTS[layout], RECORD).text == f"{prompt_for(LAYOUTS[layout], RECORD)} {RECORD[kind]}"
+
+
+def test_what_a_record_lacks() -> None:
+    layout = LAYOUTS["answer-first-all"]
+    assert lacking(layout, RECORD) == ()
+    assert lacking(layout, {**RECORD, "fundamentals": None, "common_mistakes": " \n"}) == (
+        "fundamentals",
+        "common_mistakes",
+    )
+    with pytest.raises(KeyError, match="fundamentals"):
+        render(layout, {**RECORD, "fundamentals": None})
+
+
+def test_blanks_are_collapsed_and_sentences_end_once() -> None:
+    untidy = {
+        **RECORD,
+        "question": " Does  iron\nrust? ",
+        "choices": [],
+        "answer": "No!",
+        "fundamentals": " It\n\ndoes. ",
+    }
+    text = render(LAYOUTS["answer-first-fundamentals"], untidy).text
+    assert text == "Q: Does iron rust? A: The answer is No! The fundamental of this question is: It does."
+
+
+def test_mistakes_of_the_file_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "layouts.yaml"
+    file.write_text("a: {response: []}\nb: {response: [answer, answer]}\nc: {response: [cot]}\n", encoding="utf-8")
+    with pytest.raises(Mistakes) as caught:
+        bind_layouts(read_yaml(file, "train/layouts.yaml"))
+    found = [(problem.where.split(":")[1], problem.found) for problem in caught.value.problems]
+    assert [line for line, _ in found] == ["1", "2", "3"]
+    assert "`response` is empty" in found[0][1]
+    assert "a part stands twice" in found[1][1]
