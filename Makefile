@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml
 
 setup: $(STAMP) ## create .venv and install everything into it
 
-demo: setup ## build, augment, check and publish the examples with the embedded teacher
+demo: setup ## the paper in miniature: questions, teacher, rules, two students, one page
 	@$(BIN)/teacherlm quickstart $(DEMO)
 
 lint: setup ## ruff: style and format
@@ -46,6 +46,8 @@ bench: setup ## what a call and a sample cost, beside a bare loop and a bare COP
 	$(BIN)/python benchmarks/build.py --rows 400000
 	$(BIN)/python benchmarks/quality.py --gx-rows 200000
 	$(BIN)/python benchmarks/publish.py --rows 400000
+	$(BIN)/python benchmarks/train.py
+	$(BIN)/python benchmarks/serve.py
 
 clean: ## remove what was built here
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist workspace

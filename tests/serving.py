@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from random_teacher import MODEL_ID, random_teacher
 from teacherlm.lm.load import LoadedModel, load
 from teacherlm.teacher.server.run import listen, make_server, url_of
 from teacherlm.teacher.server.settings import Settings
@@ -23,9 +24,10 @@ DEADLINE_S = 30
 
 
 @cache
-def nano() -> LoadedModel:
+def random_model() -> LoadedModel:
+    """The teacher with random weights, on one thread."""
     torch.set_num_threads(1)
-    return load("nano", device="cpu")
+    return replace(load(random_teacher(), device="cpu"), model_id=MODEL_ID)
 
 
 @contextmanager
@@ -33,7 +35,7 @@ def serving(loaded: LoadedModel | None = None, **settings: Any) -> Iterator[str]
     """A server in a thread of this process; gives its URL."""
     listener = listen("127.0.0.1", 0)
     ready = threading.Event()
-    server = make_server(loaded or nano(), Settings(**settings), ready.set)
+    server = make_server(loaded or random_model(), Settings(**settings), ready.set)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
@@ -96,7 +98,7 @@ def parrot() -> LoadedModel:
 
     The cache holds token ids in place of keys, so it tells whether rows were mixed up, cut or padded wrongly.
     """
-    loaded = nano()
+    loaded = random_model()
     (end,) = loaded.eos_ids
 
     def forward(
@@ -111,6 +113,8 @@ def parrot() -> LoadedModel:
         logits = torch.zeros(rows, columns, len(loaded.tokenizer))
         for row in range(rows):
             said: list[int] = keys[row, 0, attention_mask[row].bool(), 0].long().tolist()
+            if end not in said:  # the beginning of a prompt, read by itself
+                continue
             words, rest = said[: said.index(end)], said[said.index(end) + 1 :]
             logits[row, -1, words[len(rest)] if len(rest) < len(words) else end] = 50.0
         return SimpleNamespace(logits=logits[:, -1:] if logits_to_keep == 1 else logits)
@@ -127,10 +131,10 @@ class Gate:
         self.open = threading.Event()
         self.steps = 0
         """How often the model has been asked."""
-        self.loaded = replace(nano(), model=Model(self._forward))
+        self.loaded = replace(random_model(), model=Model(self._forward))
 
     def _forward(self, **inputs: Any) -> Any:
         self.steps += 1
         self.reached.set()
         assert self.open.wait(DEADLINE_S)
-        return nano().model(**inputs)
+        return random_model().model(**inputs)

@@ -14,11 +14,14 @@ from teacherlm.api.setup import LAID_OUT, init
 from teacherlm.core.bundle import bundled
 from teacherlm.project.find import ProjectFiles
 from teacherlm.project.located import read_yaml
+from teacherlm.train.read import names
 
 SHIPPED: list[tuple[FileKind, str]] = [
     ("catalog", "catalog.yaml"),
     *(("recipe", f"builders/{path.name}") for path in sorted((bundled() / "builders").glob("*.yaml"))),
     *(("prompts", f"builders/prompts/{path.name}") for path in sorted((bundled() / "builders/prompts").glob("*.yaml"))),
+    ("layouts", "train/layouts.yaml"),
+    *(("training", f"train/{name}.yaml") for name in names(ProjectFiles(bundled()))),
 ]
 
 
@@ -31,7 +34,8 @@ def valid(name: FileKind, data: Any) -> bool:
 def test_each_is_a_schema_and_explains_its_keys(name: FileKind) -> None:
     schema = file_schema(name)
     jsonschema.Draft202012Validator.check_schema(schema)
-    assert schema["additionalProperties"] is False
+    if name != "layouts":  # whose keys are names
+        assert schema["additionalProperties"] is False
     assert "name" not in schema.get("required", [])
 
 
@@ -56,9 +60,18 @@ def test_wrong_values_are_refused() -> None:
     assert not valid("catalog", {"teachers": {"a": {"url": 3}}})
 
 
+def test_a_training_that_extends_another_may_leave_out_keys() -> None:
+    whole = read_yaml(bundled() / "train" / "example.yaml").data
+    assert not valid("training", {key: value for key, value in whole.items() if key != "window"})
+    assert not valid("training", {**whole, "stages": [{"name": "only"}]})
+    assert valid("training", {"extends": "example", "stages": [{"name": "only", "schedule": {"warmup": 0.1}}]})
+    assert not valid("training", {"extends": "example", "stages": [{"epochs": 1}]})
+    assert not valid("layouts", {"mine": {"response": ["hint"]}})
+
+
 def test_a_new_project_tells_editors_where_they_are(tmp_path: Path) -> None:
     written = init(tmp_path / "mine")
-    assert written == [*LAID_OUT, ".schemas/recipe.json", ".schemas/catalog.json", ".schemas/prompts.json"]
+    assert written == [*LAID_OUT, *(f".schemas/{kind}.json" for kind in FILE_KINDS)]
     for file in written:
         path = tmp_path / "mine" / file
         if path.suffix == ".yaml":
@@ -73,3 +86,6 @@ def test_paths_lead_from_the_file() -> None:
     assert schema_path("catalog.yaml") == ".schemas/catalog.json"
     assert schema_path("builders/creak.yaml") == "../.schemas/recipe.json"
     assert schema_path("quality/rules/empty.sql") is None
+    assert schema_path("train/layouts.yaml") == "../.schemas/layouts.json"
+    assert schema_path("train/paper/teacher-560m.yaml") == "../../.schemas/training.json"
+    assert schema_path("train/accelerate/fsdp-opt.yaml") is None

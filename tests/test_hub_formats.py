@@ -157,7 +157,13 @@ print(datasets.load_dataset(folder, "creak-messages", split="train").features["m
 
 
 def run_python(script: str, folder: Path, home: Path) -> str:
-    environment = {**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parent),
+        "HF_HOME": str(home),
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+    }
     command = [sys.executable, "-c", script, str(folder)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=home.parent)
     assert done.returncode == 0, done.stderr
@@ -304,7 +310,7 @@ class Collect(logging.Handler):
 warnings.simplefilter("always")
 warnings.showwarning = lambda message, category, *rest: said.append(f"{category.__name__}: {message}")
 import datasets, torch, transformers, trl
-from teacherlm.lm import nano
+from random_teacher import build
 for name in ("trl", "transformers", "datasets", "accelerate"):
     logging.getLogger(name).addHandler(Collect(logging.WARNING))
 datasets.disable_progress_bars()
@@ -313,7 +319,7 @@ torch.manual_seed(0)
 said.clear()  # of imports
 out = {}
 for name in ("messages", "prompt_completion", "text"):
-    model, tokenizer = nano.build()
+    model, tokenizer = build()
     if name == "messages":
         tokenizer.chat_template = (
             "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}{% endfor %}"

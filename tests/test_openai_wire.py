@@ -30,8 +30,9 @@ from openai_shapes import (
     transformers,
     vllm_card,
 )
+from random_teacher import MODEL_ID
 from recipes import parquet, recipe
-from serving import nano, parrot, serving
+from serving import parrot, random_model, serving
 from teacherlm.core.errors import Mistake, Mistakes
 from teacherlm.teacher.client import Retry, Teacher, Timeout
 from teacherlm.teacher.errors import TeacherAway, TeacherBusy, TeacherFault, TeacherLost, TeacherRefused
@@ -531,8 +532,8 @@ def test_our_own_server_is_asked_as_openais(tmp_path: Path) -> None:
     assert as_openai[1].generated_tokens == as_tgi[1].generated_tokens
     assert as_openai[3] == as_tgi[3] == as_openai[1].prompt_tokens
 
-    with serving(nano()) as url:
+    with serving(random_model()) as url:
         opened = project(tmp_path, f"teachers: {{own: {{url: '{url}/v1', prompts: chat}}}}\n")
         done = opened.augment("d", teacher="own")
-    assert done.model == "teacherlm/nano-random"
+    assert done.model == MODEL_ID
     assert done.tally.answered + done.tally.truncated == done.planned == 9

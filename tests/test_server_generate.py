@@ -10,10 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving import nano, parrot
+from serving import parrot, random_model
 from teacherlm.core.errors import Mistake
+from teacherlm.lm.cache import compacted
 from teacherlm.lm.generate import Batch, Request, Row, generate
 from teacherlm.lm.load import LoadedModel, load
+from teacherlm.lm.prompts import beginnings
 from teacherlm.lm.sampling import Chooser, Sampling, choose
 from teacherlm.lm.tokens import Tokens
 
@@ -21,14 +23,14 @@ PROMPTS = ("Q: Why does iron rust? A:", "Hello", "The answer is", "naïve 日本
 
 
 def request(text: str, max_new_tokens: int = 24, **more: Any) -> Request:
-    ids = tuple(Tokens(nano().tokenizer).encode(text))
+    ids = tuple(Tokens(random_model().tokenizer).encode(text))
     return Request(prompt_ids=ids, max_new_tokens=max_new_tokens, **more)
 
 
 def toy(kind: str) -> LoadedModel:
-    """A toy model of another family with nano's tokenizer."""
+    """A toy model of another family with the random teacher's tokenizer."""
     if kind == "bloom":
-        return nano()
+        return random_model()
     import transformers
 
     torch.manual_seed(0)
@@ -45,7 +47,7 @@ def toy(kind: str) -> LoadedModel:
     }  # fmt: skip
     family: Any = transformers.AutoModelForCausalLM  # untyped in transformers
     model = family.from_config(configs[kind]()).eval().requires_grad_(False)
-    return replace(nano(), model=model)
+    return replace(random_model(), model=model)
 
 
 def ids(row: Row) -> list[int]:
@@ -70,11 +72,50 @@ def test_a_row_says_in_a_batch_what_it_says_alone(kind: str) -> None:
             assert mine.logprob == pytest.approx(other.logprob, abs=1e-3)
 
 
+@pytest.mark.parametrize("kind", ["bloom", "gpt2", "opt", "llama"])
+def test_prompts_that_begin_alike_are_answered_as_if_read_alone(kind: str) -> None:
+    loaded = toy(kind)
+    texts = [f"{PROMPTS[0]} The answer is {letter} for a reason that is told at length." for letter in "AB"]
+    ends = (" The fundamental of this question is:", " Let's think step by step.", "")
+    requests = [request(text + end, 4 + 6 * place) for text in texts for place, end in enumerate(ends)]
+    requests += [request("One two three.", 9), requests[0]]
+    assert beginnings([one.prompt_ids for one in requests]) is not None
+    batched = dict(generate(loaded, requests, batch_size=8))
+    for index, one in enumerate(requests):
+        ((_, alone),) = generate(loaded, [one])
+        assert ids(alone) == ids(batched[index])
+        for mine, other in zip(alone.tokens, batched[index].tokens, strict=True):
+            assert mine.logprob == pytest.approx(other.logprob, abs=1e-3)
+
+
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=9).map(tuple), min_size=1, max_size=9))
+def test_beginnings_are_common_and_leave_something_to_read(prompts: list[tuple[int, ...]]) -> None:
+    cuts = beginnings(prompts)
+    if cuts is None:
+        return
+    heads = [prompt[:cut] for prompt, cut in zip(prompts, cuts, strict=True)]
+    assert all(0 < cut < len(prompt) for cut, prompt in zip(cuts, prompts, strict=True))
+    tail = max(len(prompt) - cut for prompt, cut in zip(prompts, cuts, strict=True))
+    assert len(set(heads)) * max(cuts) + len(prompts) * tail < len(prompts) * max(map(len, prompts))
+
+
+@given(st.integers(1, 9).flatmap(lambda rows: st.tuples(st.just(rows), st.sets(st.integers(0, rows - 1)))))
+def test_rows_close_up_when_others_leave(case: tuple[int, set[int]]) -> None:
+    rows, stay = case
+    order, moved = compacted(rows, sorted(stay))
+    assert sorted(order) == sorted(stay)
+    assert all(source >= len(stay) > target for source, target in moved)
+    places = list(range(rows))
+    for source, target in moved:
+        places[target] = source
+    assert places[: len(stay)] == order
+
+
 def test_our_greedy_loop_agrees_with_transformers() -> None:
     one = request(PROMPTS[0], 30)
-    ((_, row),) = generate(nano(), [one])
+    ((_, row),) = generate(random_model(), [one])
     prompt = torch.tensor([one.prompt_ids])
-    theirs = nano().model.generate(
+    theirs = random_model().model.generate(
         prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=30, do_sample=False, pad_token_id=1
     )
     assert ids(row) == theirs[0, prompt.shape[1] :].tolist()
@@ -93,24 +134,24 @@ def test_any_text_comes_back_whole_from_a_running_batch(texts: list[str]) -> Non
 
 
 def test_a_short_row_does_not_wait_for_a_long_one() -> None:
-    finished = [index for index, _ in generate(nano(), [request("x", 60), request("y", 2), request("z", 1)])]
+    finished = [index for index, _ in generate(random_model(), [request("x", 60), request("y", 2), request("z", 1)])]
     assert finished == [2, 1, 0]
 
 
 def test_a_failing_prompt_leaves_the_running_rows_alone() -> None:
-    batch = Batch(nano())
+    batch = Batch(random_model())
     running = Row(request(PROMPTS[1], 8))
     batch.join([running])
     with pytest.raises(IndexError):
         batch.join([Row(Request(prompt_ids=(100_000,), max_new_tokens=2))])
     while batch.rows:
         batch.step()
-    ((_, alone),) = generate(nano(), [running.request])
+    ((_, alone),) = generate(random_model(), [running.request])
     assert ids(running) == ids(alone)
 
 
 def test_text_cut_inside_a_character_ends_before_it() -> None:
-    bird = Tokens(nano().tokenizer).encode("🦜")
+    bird = Tokens(random_model().tokenizer).encode("🦜")
     assert len(bird) > 1
     ((_, row),) = generate(parrot(), [request("a🦜</s>", len(bird))])
     assert (row.text, row.finish_reason) == ("a", "length")
@@ -122,16 +163,16 @@ def test_stop_strings_may_begin_in_an_earlier_token_and_stay_in_the_text() -> No
 
 
 def test_the_last_allowed_token_reports_length_even_if_it_stops() -> None:
-    tokens = len(Tokens(nano().tokenizer).encode("One."))
+    tokens = len(Tokens(random_model().tokenizer).encode("One."))
     ((_, row),) = generate(parrot(), [request("One. Two.</s>", tokens, stop=("One.",))])
     assert (row.text, row.finish_reason) == ("One.", "length")
 
 
 def test_prompt_logprobs_are_those_of_one_plain_pass() -> None:
     requests = [request(prompt, 1, prompt_logprobs=True) for prompt in PROMPTS[:3]]
-    for index, row in generate(nano(), requests):
+    for index, row in generate(random_model(), requests):
         prompt = torch.tensor([requests[index].prompt_ids])
-        expected = nano().model(prompt).logits.log_softmax(-1)[0, :-1].gather(1, prompt[0, 1:, None])[:, 0]
+        expected = random_model().model(prompt).logits.log_softmax(-1)[0, :-1].gather(1, prompt[0, 1:, None])[:, 0]
         assert row.prompt[0].logprob is None
         assert [token.logprob for token in row.prompt[1:]] == pytest.approx(expected.tolist(), abs=1e-3)
 
@@ -175,18 +216,18 @@ def test_penalties_disfavour_what_was_said() -> None:
     assert [choose(logits, [often])[0][0] for _ in range(4)] == [0, 0, 1, 0]  # 3, 2, then 1 < 1.5, then 1 > 0.5
 
 
-def test_nano_is_always_the_same_and_leaves_the_random_state_alone() -> None:
+def test_loading_nano_leaves_the_random_state_alone() -> None:
     before = torch.get_rng_state()
     assert load("nano").model_sha == load("nano").model_sha
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_a_saved_model_loads_with_a_digest_of_its_own(tmp_path: Any) -> None:
-    nano().model.save_pretrained(tmp_path)
-    nano().tokenizer.save_pretrained(tmp_path)
+    random_model().model.save_pretrained(tmp_path)
+    random_model().tokenizer.save_pretrained(tmp_path)
     loaded = load(str(tmp_path))
     one = request(PROMPTS[0])
-    assert [row.text for _, row in generate(loaded, [one])] == [row.text for _, row in generate(nano(), [one])]
+    assert [row.text for _, row in generate(loaded, [one])] == [row.text for _, row in generate(random_model(), [one])]
     assert (loaded.dtype, loaded.max_total_tokens) == ("float32", 2048)
     (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
     assert load(str(tmp_path)).model_sha != loaded.model_sha
@@ -212,11 +253,11 @@ def test_a_folder_without_a_model_and_a_tokenizer_without_an_end_are_mistakes(tm
         load(str(tmp_path))
     from transformers import PreTrainedTokenizerFast
 
-    config = nano().model.config.to_dict() | {"eos_token_id": None}
-    model = type(nano().model)(type(nano().model.config).from_dict(config))
+    config = random_model().model.config.to_dict() | {"eos_token_id": None}
+    model = type(random_model().model)(type(random_model().model.config).from_dict(config))
     model.generation_config.eos_token_id = None
     model.save_pretrained(tmp_path)
     make: Any = PreTrainedTokenizerFast
-    make(tokenizer_object=nano().tokenizer.backend_tokenizer).save_pretrained(tmp_path)
+    make(tokenizer_object=random_model().tokenizer.backend_tokenizer).save_pretrained(tmp_path)
     with pytest.raises(Mistake, match="no end token"):
         load(str(tmp_path))

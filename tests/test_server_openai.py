@@ -10,7 +10,8 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
-from serving import ask, nano, parrot, serving
+from random_teacher import MODEL_ID
+from serving import ask, parrot, random_model, serving
 
 TEMPLATE = (
     "{% for m in messages %}{% if m.role == 'tool' %}{{ raise_exception('no tools here') }}{% endif %}"
@@ -119,9 +120,9 @@ def test_a_conversation_is_rendered_by_the_template_or_plainly(url: str) -> None
     plain = ask(url, "/chat_tokenize", body).json()
     assert plain["templated_text"] == "User: Why?\n\nAssistant:"
     assert "".join(token["text"] for token in plain["tokenize_response"]) == plain["templated_text"]
-    tokenizer = copy.copy(nano().tokenizer)
+    tokenizer = copy.copy(random_model().tokenizer)
     tokenizer.chat_template = TEMPLATE
-    with serving(replace(nano(), tokenizer=tokenizer)) as templated:
+    with serving(replace(random_model(), tokenizer=tokenizer)) as templated:
         assert ask(templated, "/chat_tokenize", body).json()["templated_text"] == "<user>Why?<assistant>"
         refused = ask(templated, "/v1/chat/completions", {"messages": [{"role": "tool", "content": "x"}]})
         assert (refused.status, refused.json()["error_type"]) == (422, "template_error")
@@ -129,7 +130,7 @@ def test_a_conversation_is_rendered_by_the_template_or_plainly(url: str) -> None
 
 
 def test_models(client: openai.OpenAI) -> None:
-    assert [model.id for model in client.models.list()] == ["teacherlm/nano-random"]
+    assert [model.id for model in client.models.list()] == [MODEL_ID]
 
 
 @pytest.mark.parametrize(

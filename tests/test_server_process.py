@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from random_teacher import random_teacher
 from serving import DEADLINE_S, ask
 from teacherlm.core.errors import Mistake, RemoteFailed
 from teacherlm.teacher.embedded import EmbeddedTeacher
@@ -18,18 +19,18 @@ from teacherlm.teacher.server.run import listen, serve, url_of
 # What the command line's `serve` does, in two lines.
 RUNNER = """
 from teacherlm.teacher.server.run import serve
-serve("nano", port=0, device="cpu", announce=lambda url: print("listening on", url, flush=True))
+serve({model!r}, port=0, device="cpu", announce=lambda url: print("listening on", url, flush=True))
 """
 
 
 def runner() -> list[str]:
-    return [sys.executable, "-c", RUNNER]
+    return [sys.executable, "-c", RUNNER.format(model=random_teacher())]
 
 
 def test_the_embedded_teacher_answers_what_is_in_flight_and_ends() -> None:
     with EmbeddedTeacher("nano", command=runner()) as teacher:
         url = teacher.url
-        assert ask(url, "/info").json()["model_id"] == "teacherlm/nano-random"
+        assert ask(url, "/info").json()["model_id"] == random_teacher()
         host, port = url.removeprefix("http://").split(":")
         body = b'{"inputs": "1", "parameters": {"max_new_tokens": 400, "seed": 3, "do_sample": true}}'
         with socket.create_connection((host, int(port)), timeout=DEADLINE_S) as line:

@@ -13,7 +13,8 @@ import pytest
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import GenerationError, OverloadedError, ValidationError
 
-from serving import DEADLINE_S, Gate, Model, ask, generate, nano, parrot, serving
+from random_teacher import MODEL_ID
+from serving import DEADLINE_S, Gate, Model, ask, generate, parrot, random_model, serving
 from teacherlm.teacher.server.batcher import Batcher
 
 QUESTION = "Why does iron rust?"
@@ -167,7 +168,7 @@ def test_the_root_returns_a_list_and_the_full_text_for_hub_models(url: str) -> N
     body = {"inputs": "Iron", "parameters": {"max_new_tokens": 2}}
     (plain,) = ask(url, "/", body).json()
     assert not plain["generated_text"].startswith("Iron")
-    with serving(replace(nano(), pipeline_tag="text-generation")) as hub:
+    with serving(replace(random_model(), pipeline_tag="text-generation")) as hub:
         (full,) = ask(hub, "/", body).json()
         assert full["generated_text"] == "Iron" + plain["generated_text"]
         assert ask(hub, "/generate", body).json() == plain
@@ -321,9 +322,9 @@ def test_a_failing_model_is_told_and_the_server_lives_on() -> None:
     def forward(**inputs: Any) -> Any:
         if next(broken, False):
             raise RuntimeError("CUDA out of memory")
-        return nano().model(**inputs)
+        return random_model().model(**inputs)
 
-    with serving(replace(nano(), model=Model(forward))) as url:
+    with serving(replace(random_model(), model=Model(forward))) as url:
         answer = ask(url, "/generate", {"inputs": "x", "parameters": {"max_new_tokens": 2}})
         assert answer.status == 424
         expected = "Request failed during generation: CUDA out of memory"
@@ -379,8 +380,8 @@ def test_tokenize_gives_offsets_in_characters(url: str) -> None:
 
 def test_info_health_and_metrics(url: str) -> None:
     info = ask(url, "/info").json()
-    assert info["model_id"] == "teacherlm/nano-random"
-    assert info["model_sha"] == nano().model_sha
+    assert info["model_id"] == MODEL_ID
+    assert info["model_sha"] == random_model().model_sha
     assert (info["max_total_tokens"], info["max_input_tokens"], info["max_concurrent_requests"]) == (2048, 2047, 128)
     for path in ("/health", "/ping", "/"):
         answer = ask(url, path)

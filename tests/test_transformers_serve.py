@@ -17,10 +17,10 @@ from typing import TypeVar
 import pytest
 
 import teacherlm
+from random_teacher import build
 from recipes import parquet, recipe
-from serving import generate, nano, serving
+from serving import generate, random_model, serving
 from teacherlm.core.errors import Mistake
-from teacherlm.lm.nano import build
 from teacherlm.teacher.client import Teacher
 from teacherlm.teacher.errors import TeacherLost, TeacherRefused
 from teacherlm.teacher.wire import Completion, Info, Prompt
@@ -83,7 +83,7 @@ def served(home: Path, *arguments: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Our nano with a chat template, as a folder."""
+    """The random teacher with a chat template, as a folder."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
     weights, tokenizer = build()
     tokenizer.chat_template = TEMPLATE
@@ -133,7 +133,7 @@ def test_it_answers_texts_and_chats(url: str) -> None:
     assert whole.text.startswith(cut.text)
     assert chat.prompt_tokens is not None and chat.text
     assert stopped.text.startswith("ourfor") and stopped.text != whole.text  # it keeps the stop text, and its token
-    with serving(nano()) as ours:  # the same weights behind TGI's protocol
+    with serving(random_model()) as ours:  # the same weights behind TGI's protocol
         said = generate(ours, QUESTION, max_new_tokens=500, details=True)
     assert whole.text == said["generated_text"]
     assert whole.finish_reason == "stop"

@@ -9,8 +9,11 @@ from typing import Any, Literal, get_args
 import orjson
 
 from teacherlm.core.files import write_text
+from teacherlm.train.layers import EXTENDS
+from teacherlm.train.read import FOLDER as TRAIN
+from teacherlm.train.read import LAUNCH, LAYOUTS
 
-FileKind = Literal["recipe", "catalog", "prompts"]
+FileKind = Literal["recipe", "catalog", "prompts", "training", "layouts"]
 FILE_KINDS: tuple[FileKind, ...] = get_args(FileKind)
 
 FOLDER = ".schemas"
@@ -27,15 +30,36 @@ def file_schema(kind: FileKind) -> dict[str, Any]:
     # A file's name is its name, so that files need not hold it.
     if "name" in schema.get("required", ()):
         schema["required"].remove("name")
-    return {"$schema": DIALECT, **schema}
+    return {"$schema": DIALECT, **(_extending(schema) if kind == "training" else schema)}
+
+
+def _extending(schema: dict[str, Any]) -> dict[str, Any]:
+    """A declaration's schema, by which one that `extends` another may leave out what that one has."""
+    about = "Another declaration, whose keys hold where this one has none; such as `paper/teacher-560m`."
+    schema["properties"] = {EXTENDS: {"type": "string", "description": about}, **schema["properties"]}
+    whole = {"required": schema.pop("required")}
+    stages = {"properties": {"stages": {"items": {"required": schema["$defs"]["Stage"].pop("required")}}}}
+    named = {"properties": {"stages": {"items": {"required": ["name"]}}}}
+    schema["$defs"]["Schedule"].pop("required")
+    schedule = {"properties": {"schedule": {"required": ["learning_rate"]}}}
+    stages["properties"]["stages"]["items"] |= schedule
+    return {**schema, "if": {"required": [EXTENDS]}, "then": named, "else": {"allOf": [whole, stages]}}
 
 
 def _spec(kind: FileKind) -> Any:
     from teacherlm.api.catalog import Catalog
     from teacherlm.builders.prompts import PromptProfile
     from teacherlm.builders.recipe import Recipe
+    from teacherlm.project.layouts import Layout
+    from teacherlm.train.declaration import Training
 
-    specs: dict[FileKind, Any] = {"recipe": Recipe, "catalog": Catalog, "prompts": PromptProfile}
+    specs: dict[FileKind, Any] = {
+        "recipe": Recipe,
+        "catalog": Catalog,
+        "prompts": PromptProfile,
+        "training": Training,
+        "layouts": dict[str, Layout],
+    }
     return specs[kind]
 
 
@@ -70,6 +94,8 @@ def schema_path(file: str) -> str | None:
         ("catalog", lambda path: str(path) == "catalog.yaml"),
         ("prompts", lambda path: path.match("builders/prompts/*.yaml")),
         ("recipe", lambda path: path.match("builders/*.yaml")),
+        ("layouts", lambda path: str(path) == f"{TRAIN}/{LAYOUTS}"),
+        ("training", lambda path: path.parts[0] == TRAIN and path.suffix == ".yaml" and path.parts[1] != LAUNCH),
     ]
     found = next((kind for kind, belongs in places if belongs(path)), None)
     return f"{'../' * (len(path.parts) - 1)}{FOLDER}/{found}.json" if found else None

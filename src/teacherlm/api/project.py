@@ -28,8 +28,12 @@ from teacherlm.teacher.budget import Budget
 
 if TYPE_CHECKING:
     from teacherlm.api.collections import OpenCollection
+    from teacherlm.api.plan_train import TrainPlanOptions
+    from teacherlm.api.train import TrainOptions
     from teacherlm.hub.published import Published
     from teacherlm.quality.report import Report
+    from teacherlm.train.plan import TrainPlan
+    from teacherlm.train.request import Trained
 
 PAPER = "paper"
 """The prompts of a teacher that names none."""
@@ -73,6 +77,12 @@ class Project(Looks):
         Without it a teacher is asked for its limits and token counts alone. Args: see `api.options.PlanOptions`.
         """
         return planning.plan_dataset(self, name, **asked)
+
+    def plan_train(self, name: str, **asked: Unpack[TrainPlanOptions]) -> TrainPlan:
+        """What a training would read, hold and take; see `api.plan_train.plan_train`."""
+        from teacherlm.api.plan_train import plan_train
+
+        return plan_train(self, name, **asked)
 
     def build(
         self,
@@ -204,6 +214,12 @@ class Project(Looks):
         """Publish checked datasets to a folder or a repository; see `api.publish.PublishOptions`."""
         recipes = [self.recipe(name) for name in names]
         return publishing.publish(self.files, self.catalog, self.workspace, recipes, to, **options)
+
+    def train(self, name: str, **asked: Unpack[TrainOptions]) -> Trained:
+        """Run the stages of `train/<name>.yaml` that are not finished; see `api.train.train`."""
+        from teacherlm.api.train import train
+
+        return train(self, name, **asked)
 
     def status(self, names: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """One row for each of the datasets `names`; None: for all that are declared or in the workspace."""

@@ -16,6 +16,7 @@ LAID_OUT = (
     "builders/examples.jsonl",
     "builders/prompts/paper.yaml",
     "builders/prompts/chat.yaml",
+    "train/example.yaml",
 )
 
 COLLECTIONS = """\

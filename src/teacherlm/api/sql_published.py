@@ -11,6 +11,8 @@ from teacherlm.api.session import create, parquet
 from teacherlm.api.sql_views import WorkspaceSource
 from teacherlm.core.errors import Mistake
 from teacherlm.core.files import disk_errors
+from teacherlm.core.keys import text_digest
+from teacherlm.core.stored import to_json
 from teacherlm.hub import address, manifest
 from teacherlm.hub.manifest import Manifest
 from teacherlm.schemas.records import RecordName, record
@@ -50,6 +52,11 @@ class PublishedSource:
     @property
     def datasets(self) -> Sequence[str]:
         return tuple(self._manifest.datasets)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of what is published: its files and their digests."""
+        return text_digest(to_json(self._manifest).decode())
 
     def absent(self, view: str) -> Mistake | None:
         if view not in KEPT:

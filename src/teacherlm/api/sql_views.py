@@ -11,6 +11,7 @@ from teacherlm.api.cost import GROUPS, cost
 from teacherlm.api.runs import read_runs
 from teacherlm.api.session import VIEWS as STORED
 from teacherlm.api.session import connect, create, create_view, parquet
+from teacherlm.api.train_rows import stage_rows, step_rows
 from teacherlm.core.bundle import bundled
 from teacherlm.core.errors import MachineFailed, Mistake
 from teacherlm.quality.metrics import Metrics, load_metrics
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
     from teacherlm.api.workspace import Workspace
     from teacherlm.project.find import ProjectFiles
 
-REPORTED: Mapping[str, RecordName] = {"costs": "cost", "runs": "run", "gates": "gate"}
+REPORTED: Mapping[str, RecordName] = {
+    **{"costs": "cost", "runs": "run", "gates": "gate"},
+    **{"training": "training", "training_stages": "training_stage"},
+}
 """Views over what runs and checks report; they are rows of ours, not files."""
 
 ABOUT: Mapping[str, str] = {
@@ -67,6 +71,7 @@ class WorkspaceSource:
     views = (
         *("samples", "rationales", "verdicts", "findings", "augmented", "ledger"),
         *("metrics", "duplicates", "contamination", "costs", "runs", "gates"),
+        *("training", "training_stages"),
     )
 
     def __init__(self, workspace: Workspace, files: ProjectFiles) -> None:
@@ -94,6 +99,9 @@ class WorkspaceSource:
     def _reported(self, view: str, names: Sequence[str]) -> list[dict[str, Any]]:
         if view == "costs":
             return cost(self._workspace, by=list(GROUPS))
+        if view in ("training", "training_stages"):
+            rows_of = step_rows if view == "training" else stage_rows
+            return list(rows_of(self._workspace.root))
         rows = _runs if view == "runs" else _gates
         return [row for name in names for row in rows(self._workspace, name)]
 

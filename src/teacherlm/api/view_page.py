@@ -18,7 +18,7 @@ import orjson
 
 from teacherlm import __version__
 
-STYLES = ("page.css", "rows.css")
+STYLES = ("theme.css", "page.css", "rows.css")
 SCRIPTS = ("dom.js", "words.js", "charts.js", "summary.js", "changes.js", "cells.js", "filters.js", "page.js")
 """Run in this order, as one script."""
 
@@ -37,7 +37,7 @@ def page(summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bytes
     packer = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
     packed = packer.compress(orjson.dumps(rows)) + packer.flush()
     parts = {
-        "policy": f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
+        "policy": f"default-src 'none'; style-src {content_hash(style)}; script-src {content_hash(script)}; "
         "base-uri 'none'; form-action 'none'",
         "title": html.escape(str(summary["title"])),
         "style": style,
@@ -45,7 +45,7 @@ def page(summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bytes
         "rows": base64.b64encode(packed).decode(),
         "script": script,
     }
-    text = _asset("page.html")
+    text = asset("page.html")
     for name, value in parts.items():
         before, mark, after = text.partition(f"<!--{name}-->")
         assert mark, name
@@ -58,14 +58,16 @@ def _in_script(json: str) -> str:
     return json.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def _hash(text: str) -> str:
+def content_hash(text: str) -> str:
+    """What a content security policy calls a style or a script."""
     digest = hashlib.sha256(text.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
 def _joined(names: Sequence[str]) -> str:
-    return "".join(_asset(name) for name in names)
+    return "".join(asset(name) for name in names)
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """The text of a file in `pages/`."""
     return (files("teacherlm.api") / "pages" / name).read_text(encoding="utf-8")

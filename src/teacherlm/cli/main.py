@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from teacherlm import __version__
-from teacherlm.cli import calibrate, cost, explain, look, make, publish, quickstart, recipe, serve, sql, view
+from teacherlm.cli import calibrate, cost, explain, look, make, publish, quickstart, recipe, serve, sql, train, view
 from teacherlm.cli.options import MAKE
 from teacherlm.cli.output import INTERRUPTED, err, error_rows, print_json, show_error, stopped_row
 from teacherlm.core.errors import Mistake, TeacherlmError
@@ -45,7 +45,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (make, publish, look, sql, explain, view, calibrate, cost, serve, quickstart):
+for part in (make, publish, look, sql, explain, view, calibrate, cost, train, serve, quickstart):
     app.registered_commands += part.app.registered_commands
 app.add_typer(recipe.app, name="recipe", rich_help_panel=MAKE)
 

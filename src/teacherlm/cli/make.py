@@ -10,17 +10,22 @@ import typer
 from teacherlm.api.collections import OpenCollection
 from teacherlm.api.contract import look_at_suites
 from teacherlm.api.options import PlanOptions
+from teacherlm.api.plan_train import TrainPlanOptions
 from teacherlm.api.setup import init as lay_out
-from teacherlm.cli import collect, options, scale, show, show_check, show_collections, show_contract, show_published
+from teacherlm.cli import (
+    collect,
+    options,
+    plan_train,
+    scale,
+    show,
+    show_check,
+    show_collections,
+    show_contract,
+    show_published,
+)
 from teacherlm.cli.output import Format, Outcome
 from teacherlm.cli.scale import Engine
-from teacherlm.cli.steps import (
-    augment_dataset,
-    build_dataset,
-    check_dataset,
-    counts_of,
-    plan_dataset,
-)
+from teacherlm.cli.steps import augment_dataset, build_dataset, check_dataset, counts_of, plan_dataset
 from teacherlm.core.errors import Mistake
 
 app = typer.Typer()
@@ -57,17 +62,29 @@ def plan(
     context: Annotated[
         int | None, typer.Option(help="Tokens that the teacher takes in all.", show_default="what it says")
     ] = None,
+    tokens_per_second: options.SpeedOption = None,
+    tflops: options.TflopsOption = None,
+    utilisation: options.UtilisationOption = 0.4,
+    text_tokens: options.TextTokensOption = None,
     workspace: options.WorkspaceOption = None,
     project: options.ProjectOption = None,
     format: options.FormatOption = Format.table,
 ) -> None:
-    """Run a recipe's example rows; show samples, prompts, tokens, calls and cost. Nobody writes, but for --probe."""
+    """Run a recipe's example rows; show samples, prompts, tokens, calls and cost. Nobody writes, but for --probe.
+
+    Of a training (train/NAME) it shows what the stages read, the memory on each GPU, and hours; no weights are needed.
+    """
     if probe is not None and scale.Place(project, workspace).is_scaled:
         found = "its answers would be lost: a workspace at a URL is only copied"
         raise Mistake(found, "name a folder by --workspace", "--probe")
     opened = options.project(project, workspace)
     outcome = Outcome("plan", format)
-    for work in collect.given(opened, names):
+    for training in [name for name in names if plan_train.is_training(opened, name)]:
+        with outcome.collecting():
+            speed = TrainPlanOptions(tokens_per_second=tokens_per_second, tflops=tflops, utilisation=utilisation)
+            speed["text_tokens"] = text_tokens
+            outcome.rows.append(opened.plan_train(training, **speed).to_row())
+    for work in collect.given(opened, [name for name in names if not plan_train.is_training(opened, name)]):
         name = work if isinstance(work, str) else work.name
         with outcome.collecting():
             if isinstance(work, OpenCollection):
@@ -87,7 +104,7 @@ def plan(
             )
             made = plan_dataset(opened, name, outcome, asked, probe, options.concurrency_of(concurrency))
             outcome.rows.append(made.to_row())
-    raise typer.Exit(outcome.finish(show_collections.plans))
+    raise typer.Exit(outcome.finish(plan_train.plans))
 
 
 @app.command(

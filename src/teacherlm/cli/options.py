@@ -32,6 +32,17 @@ SomeNames = Annotated[
     list[str] | None,
     typer.Argument(metavar="[NAME]", help="Datasets or collections; none: all datasets."),
 ]
+SpeedOption = Annotated[
+    float | None,
+    typer.Option("--tokens-per-second", help="Of a training: of one GPU, measured.", show_default="an earlier run's"),
+]
+TflopsOption = Annotated[
+    float | None, typer.Option(help="Of a training: a GPU's peak, such as 989 for an H100.", show_default=False)
+]
+UtilisationOption = Annotated[float, typer.Option(help="Of a training: share of --tflops that is reached.")]
+TextTokensOption = Annotated[
+    int | None, typer.Option(help="Of a training: tokens of one text.", show_default="counted, or estimated")
+]
 WorkspaceOption = Annotated[
     str | None,
     typer.Option(

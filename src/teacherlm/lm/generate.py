@@ -4,23 +4,23 @@
 whole batch has ended. Here every row has its own parameters and seed, rows join a running batch and leave it the moment
 they are finished.
 
-The batch is padded on the left: columns of keys, values and mask are aligned at the newest token. A row that joins is
-padded to the others' length, a row that leaves is cut out, and columns that only padding is left in are dropped.
+The batch is padded on the left: columns of keys, values and mask are aligned at the newest token (`cache.py`).
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
-from transformers import DynamicCache
+from transformers.cache_utils import DynamicCache
 
+from teacherlm.lm.cache import RunningCache, compacted
+from teacherlm.lm.forward import Forward, padded
 from teacherlm.lm.load import LoadedModel
+from teacherlm.lm.prompts import read
 from teacherlm.lm.sampling import GREEDY, Chooser, Sampling, choose
 from teacherlm.lm.tokens import Tokens
 
@@ -68,6 +68,8 @@ class Row:
         self.prompt: list[Token] = []
         """Filled if `prompt_logprobs` was asked."""
         self.finish_reason: FinishReason | None = None
+        self.gap = 0
+        """Columns of padding that the cache has inside the row."""
         self._pieces: list[str] = []
         self._tail = ""
 
@@ -81,9 +83,9 @@ class Row:
         return self.finish_reason is not None
 
     @property
-    def length(self) -> int:
-        """Tokens of the row that the cache holds: all but the newest."""
-        return len(self.request.prompt_ids) + len(self.tokens) - 1
+    def columns(self) -> int:
+        """Columns that the row takes in the cache: all its tokens but the newest, and its gap."""
+        return len(self.request.prompt_ids) + len(self.tokens) - 1 + self.gap
 
     def add(self, token: Token, ends: frozenset[int]) -> None:
         """Take the next token and see whether the row ends with it. Source for the order of checks: TGI."""
@@ -109,11 +111,8 @@ class Batch:
         self.rows: list[Row] = []
         self._choosers: list[Chooser] = []
         self._streams: list[Any] = []
-        self._cache: DynamicCache | None = None
-        self._mask = torch.zeros(0, 0, dtype=torch.long, device=loaded.device)
-        """Shape (rows, columns): 1 where the cache holds a token of the row, 0 where it is padding."""
-        # ALiBi models take positions from the mask; learned and rotary ones must be told.
-        self._positions = "position_ids" in inspect.signature(loaded.model.forward).parameters
+        self._cache = RunningCache(loaded.device)
+        self._forward = Forward(loaded)
 
     @torch.inference_mode()
     def join(self, rows: Sequence[Row]) -> None:
@@ -121,31 +120,33 @@ class Batch:
 
         If the model raises, the rows that were already running are untouched.
         """
-        prompts = [row.request.prompt_ids for row in rows]
-        width = max(map(len, prompts))
         device = self.loaded.device
-        ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=device)
-        mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)
-        cache = DynamicCache()
-        everywhere = any(row.request.prompt_logprobs for row in rows)
-        logits = self._forward(ids, mask, cache, keep=0 if everywhere else 1)
-        if everywhere:
-            self._read_prompts(rows, logits)
+        prompts = [row.request.prompt_ids for row in rows]
+        if any(row.request.prompt_logprobs for row in rows):
+            ids, mask = padded(prompts, device, left=True)
+            cache = DynamicCache()
+            everywhere = self._forward(ids, mask, cache, keep=0)
+            self._read_prompts(rows, everywhere)
+            logits = everywhere[:, -1]
+        else:
+            found = read(self._forward, prompts, device)
+            logits, cache, mask = found.logits, found.cache, found.mask
+            for row, gap in zip(rows, found.gaps, strict=True):
+                row.gap = gap
         choosers = [Chooser(row.request.sampling, row.request.prompt_ids) for row in rows]
         streams = [self.tokens.stream(row.request.prompt_ids) for row in rows]
-        self._take(rows, choosers, streams, logits[:, -1])
+        self._take(rows, choosers, streams, logits)
         going = [index for index, row in enumerate(rows) if not row.finished]
         if not going:
             return
         if len(going) < len(rows):
             cache.batch_select_indices(torch.tensor(going, device=device))
             mask = mask[going]
-        self._merge(cache, mask)
+        self._cache.add(cache, mask)
         for index in going:
             self.rows.append(rows[index])
             self._choosers.append(choosers[index])
             self._streams.append(streams[index])
-        self._trim()
 
     @torch.inference_mode()
     def step(self) -> list[Row]:
@@ -155,9 +156,9 @@ class Batch:
         device = self.loaded.device
         moved = self.rows
         newest = torch.tensor([[row.tokens[-1].id] for row in moved], device=device)
-        mask = pad(self._mask, (0, 1), value=1)
-        logits = self._forward(newest, mask, self._cache, keep=1)
-        self._mask = mask
+        self._cache.grow()
+        logits = self._forward(newest, self._cache.mask, self._cache, keep=1)
+        self._cache.grown()
         self._take(moved, self._choosers, self._streams, logits[:, -1])
         self._keep([index for index, row in enumerate(moved) if not row.finished])
         return moved
@@ -171,19 +172,8 @@ class Batch:
     def clear(self) -> list[Row]:
         """Forget everything, as after a failure of the model. Returns the rows that were running."""
         rows, self.rows, self._choosers, self._streams = self.rows, [], [], []
-        self._cache = None
-        self._mask = self._mask.new_zeros(0, 0)
+        self._cache = RunningCache(self.loaded.device)
         return rows
-
-    def _forward(self, ids: Tensor, mask: Tensor, cache: DynamicCache | None, keep: int) -> Tensor:
-        """Logits, shape (rows, kept positions, vocabulary)."""
-        extra: dict[str, Any] = {}
-        if self._positions:
-            extra["position_ids"] = (mask.cumsum(dim=-1) - 1).clamp_(min=0)[:, -ids.shape[1] :]
-        output = self.loaded.model(
-            input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, logits_to_keep=keep, **extra
-        )
-        return output.logits  # type: ignore[no-any-return]
 
     def _take(self, rows: Sequence[Row], choosers: list[Chooser], streams: list[Any], logits: Tensor) -> None:
         """Choose a token for each row and hand it over."""
@@ -219,18 +209,6 @@ class Batch:
                 for token, value in zip(prompt, values, strict=True)
             ]
 
-    def _merge(self, cache: DynamicCache, mask: Tensor) -> None:
-        """Put new rows below the running ones; the shorter side is padded on the left."""
-        if self._cache is None or not self.rows:
-            self._cache, self._mask = cache, mask
-            return
-        width = max(self._mask.shape[1], mask.shape[1])
-        old, new = width - self._mask.shape[1], width - mask.shape[1]
-        self._mask = torch.cat([pad(self._mask, (old, 0)), pad(mask, (new, 0))])
-        for mine, other in zip(_layers(self._cache), _layers(cache), strict=True):
-            mine.keys = torch.cat([pad(mine.keys, (0, 0, old, 0)), pad(other.keys, (0, 0, new, 0))])
-            mine.values = torch.cat([pad(mine.values, (0, 0, old, 0)), pad(other.values, (0, 0, new, 0))])
-
     def _keep(self, indices: list[int]) -> None:
         """Cut all other rows out of the batch."""
         if len(indices) == len(self.rows):
@@ -238,26 +216,11 @@ class Batch:
         if not indices:
             self.clear()
             return
-        self.rows = [self.rows[index] for index in indices]
-        self._choosers = [self._choosers[index] for index in indices]
-        self._streams = [self._streams[index] for index in indices]
-        self._mask = self._mask[indices]
-        if self._cache is not None:
-            self._cache.batch_select_indices(torch.tensor(indices, device=self._mask.device))
-        self._trim()
-
-    def _trim(self) -> None:
-        """Drop the columns on the left that are padding in every row."""
-        empty = self._mask.shape[1] - max(row.length for row in self.rows)
-        if empty > 0 and self._cache is not None:
-            self._mask = self._mask[:, empty:]
-            for layer in _layers(self._cache):
-                layer.keys, layer.values = layer.keys[:, :, empty:], layer.values[:, :, empty:]
-
-
-def _layers(cache: DynamicCache) -> list[Any]:
-    """The cache's layers; keys and values have the shape (rows, heads, columns, width of a head)."""
-    return list(cache.layers)
+        order, moved = compacted(len(self.rows), indices)
+        self.rows = [self.rows[index] for index in order]
+        self._choosers = [self._choosers[index] for index in order]
+        self._streams = [self._streams[index] for index in order]
+        self._cache.keep(order, moved, max(row.columns for row in self.rows))
 
 
 def generate(loaded: LoadedModel, requests: Sequence[Request], *, batch_size: int = 32) -> Iterator[tuple[int, Row]]:
@@ -265,7 +228,8 @@ def generate(loaded: LoadedModel, requests: Sequence[Request], *, batch_size: in
 
     Args:
         loaded: the model.
-        requests: what is asked; rows follow each other in a running batch.
+        requests: what is asked; rows follow each other in a running batch, those with long prompts first, so that
+            prompts of one length, and those that begin alike, are read together.
         batch_size: rows at once.
 
     Yields:
@@ -274,7 +238,7 @@ def generate(loaded: LoadedModel, requests: Sequence[Request], *, batch_size: in
     batch = Batch(loaded)
     rows = [Row(request) for request in requests]
     places = {id(row): index for index, row in enumerate(rows)}
-    waiting = rows[::-1]
+    waiting = sorted(rows, key=lambda row: (len(row.request.prompt_ids), row.request.prompt_ids))
     while waiting or batch.rows:
         joining = [waiting.pop() for _ in range(min(len(waiting), batch_size - len(batch.rows)))]
         if joining:

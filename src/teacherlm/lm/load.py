@@ -6,16 +6,16 @@ Importing this module loads neither torch nor transformers; calling `load` does.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from teacherlm.core.errors import MissingExtra, Mistake
+from teacherlm.lm import nano
 
 if TYPE_CHECKING:
     import torch
 
-NANO = "nano"
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 WINDOW = 2048
 """Tokens of context for models that state no limit (ALiBi models such as BLOOM have none)."""
@@ -66,10 +66,12 @@ def load(model: str, *, revision: str | None = None, device: str = "auto", dtype
     place = _device(torch, device)
     if dtype not in DTYPES:
         raise Mistake(f"dtype `{dtype}` is unknown", f"use one of {', '.join(DTYPES)}", "--dtype")
-    if model == NANO:
+    if model == nano.NANO:
         if revision is not None:
             raise Mistake("the bundled teacher has no revisions", "leave --revision out", "--revision")
-        return _nano(place, dtype)
+        if not nano.FOLDER.is_dir():
+            return _untrained(place, dtype)
+        return replace(_pretrained(str(nano.FOLDER), None, place, dtype), model_id=nano.MODEL_ID)
     return _pretrained(model, revision, place, dtype)
 
 
@@ -85,18 +87,18 @@ def _device(torch: Any, device: str) -> torch.device:
     return place  # type: ignore[no-any-return]
 
 
-def _nano(device: torch.device, dtype: str) -> LoadedModel:
-    from teacherlm.lm import nano
+def _untrained(device: torch.device, dtype: str) -> LoadedModel:
+    """Until the package holds a trained teacher. To be deleted with `untrained.py`."""
+    from teacherlm.lm import untrained
 
-    built, tokenizer = nano.build()
+    built, tokenizer = untrained.build()
     digest = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode())
-    digest.update(built.config.to_json_string().encode())
     for name, tensor in sorted(built.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.numpy().tobytes())
     if dtype != "auto":
         built.to(dtype=_dtype(dtype, device))
-    return _ready(built, tokenizer, device, model_id=nano.MODEL_ID, model_sha=digest.hexdigest()[:40])
+    return _ready(built, tokenizer, device, model_id=untrained.MODEL_ID, model_sha=digest.hexdigest()[:40])
 
 
 def _pretrained(model: str, revision: str | None, device: torch.device, dtype: str) -> LoadedModel:
@@ -155,6 +157,7 @@ def _ready(
             model_id,
         )
     model.eval().requires_grad_(False).to(device)
+    _fuse(model)
     return LoadedModel(
         model=model,
         tokenizer=tokenizer,
@@ -166,6 +169,15 @@ def _ready(
         max_total_tokens=_window(model.config, tokenizer),
         eos_ids=ends,
     )
+
+
+def _fuse(model: Any) -> None:
+    """Let torch compute BLOOM's activation in one pass instead of eight: the same function, a third of its time."""
+    from torch.nn import GELU
+
+    for module in model.modules():
+        if type(getattr(module, "gelu_impl", None)).__name__ == "BloomGelu":
+            module.gelu_impl = GELU(approximate="tanh")
 
 
 def _dtype(dtype: str, device: torch.device) -> Any:

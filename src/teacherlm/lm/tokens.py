@@ -6,6 +6,7 @@ which raises "Already borrowed" when another thread decodes at that moment; `enc
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,19 @@ class Tokens:
         )
         """Ids of control tokens; their text never belongs to what the model says."""
 
+        self._alone = (json.loads(self._backend.to_str()).get("decoder") or {}).get("type") == "ByteLevel"
+        self._pieces: dict[int, str | None] = {}
+
+    def piece(self, token_id: int) -> str | None:
+        """The text of a token wherever it stands; None where it depends on its neighbours.
+
+        Byte-level tokenizers join the bytes of their tokens, so that a token of whole characters always reads alike.
+        """
+        if token_id not in self._pieces:
+            text = self.decode([token_id]) if self._alone else BROKEN
+            self._pieces[token_id] = None if BROKEN in text else text
+        return self._pieces[token_id]
+
     def encode(self, text: str, *, special: bool = True) -> list[int]:
         """Ids of `text`; `special` adds what the tokenizer puts around a text (often a begin token)."""
         return list(self._backend.encode(text, add_special_tokens=special).ids)
@@ -76,16 +90,22 @@ class TextStream:
         self._ids = context
         self._seen = tokens.decode(context)
         self._read = len(context)
+        self._whole = not self._seen.endswith(BROKEN)
 
     def push(self, token_id: int) -> str:
         """The text that became readable with this token; "" while a character is incomplete."""
+        if self._whole and (alone := self._tokens.piece(token_id)) is not None:
+            self._ids, self._read, self._seen = [token_id], 1, alone
+            return alone
         self._ids.append(token_id)
         now = self._tokens.decode(self._ids)
         if len(now) <= len(self._seen) or now.endswith(BROKEN):
+            self._whole = False
             return ""
         piece = now[len(self._seen) :]
         # The next token is read in the light of this one; what came before no longer matters.
         self._ids = self._ids[self._read :]
         self._read = len(self._ids)
         self._seen = self._tokens.decode(self._ids)
+        self._whole = not self._seen.endswith(BROKEN)
         return piece

@@ -31,6 +31,8 @@ RecordName = Literal[
     "cost",
     "run",
     "gate",
+    "training",
+    "training_stage",
 ]
 RECORDS: tuple[RecordName, ...] = get_args(RecordName)
 

@@ -27,6 +27,9 @@ LIFELINE = "TEACHERLM_LIFELINE"
 SMALL = 20_000_000
 """Parameters under which one thread computes faster than several."""
 
+SMALL_BATCH = 128
+"""Rows of a small model: what a step costs besides arithmetic is shared by all of them."""
+
 BACKLOG = 2048
 """Connections that may wait to be accepted: a whole run's workers may arrive at once."""
 
@@ -43,7 +46,7 @@ def serve(
     device: str = "auto",
     dtype: str = "auto",
     max_concurrent_requests: int = 128,
-    max_batch_size: int = 32,
+    max_batch_size: int | None = None,
     api_key: str | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> None:
@@ -53,7 +56,7 @@ def serve(
         model, revision, device, dtype: see `teacherlm.lm.load.load`.
         host, port: where to listen; port 0 takes a free one.
         max_concurrent_requests: held at once; one more is answered 429.
-        max_batch_size: rows written at once.
+        max_batch_size: rows written at once; None: 32, or 128 for a small model on the CPU.
         api_key: what clients must bear; None: open.
         announce: called with the URL once the model is loaded and the socket listens.
 
@@ -61,16 +64,15 @@ def serve(
         Mistake: the address is in use or not ours; a limit below 1; whatever `load` refuses.
         MissingExtra: the extra `local` is not installed.
     """
-    if max_concurrent_requests < 1 or max_batch_size < 1:
+    if max_concurrent_requests < 1 or (max_batch_size is not None and max_batch_size < 1):
         raise Mistake("a server needs room for at least one request", "give limits of 1 or more")
     if os.environ.get(LIFELINE) == "stdin":
         _end_with_stdin()
     listener = listen(host, port)
     try:
         loaded = load(model, revision=revision, device=device, dtype=dtype)
-        settings = Settings(
-            max_concurrent_requests=max_concurrent_requests, max_batch_size=max_batch_size, api_key=api_key
-        )
+        rows = max_batch_size or (SMALL_BATCH if _is_small(loaded) else Settings.max_batch_size)
+        settings = Settings(max_concurrent_requests=max_concurrent_requests, max_batch_size=rows, api_key=api_key)
         try:
             server = make_server(loaded, settings, announce and (lambda: announce(url_of(listener))))
         except ModuleNotFoundError as error:
@@ -83,11 +85,15 @@ def serve(
         listener.close()
 
 
+def _is_small(loaded: LoadedModel) -> bool:
+    return loaded.device == "cpu" and sum(weights.numel() for weights in loaded.model.parameters()) < SMALL
+
+
 def _spare_threads(loaded: LoadedModel) -> None:
     """Give a small model one thread: more of them wait for each other longer than they compute."""
     import torch
 
-    if loaded.device == "cpu" and sum(weights.numel() for weights in loaded.model.parameters()) < SMALL:
+    if _is_small(loaded):
         torch.set_num_threads(1)
 
 

@@ -1,0 +1,200 @@
+"""The parts of the quickstart that need no model: its declaration, its journal, its examples, its processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from teacherlm.api.quickstart_declared import TEST, TRAIN, lay_out, read_declared, sized
+from teacherlm.api.quickstart_examples import choose_examples
+from teacherlm.api.quickstart_explained import exactness, judged, make_questions
+from teacherlm.api.quickstart_figures import ALL, CHAIN_FIRST, COMPARED, PLAIN, Said, Text, Way
+from teacherlm.api.quickstart_journal import Journal
+from teacherlm.api.quickstart_scores import differences, scores
+from teacherlm.api.quickstart_trainings import Order, train_side_by_side
+from teacherlm.core.errors import Mistake
+from teacherlm.curriculum.draw import questions
+from teacherlm.curriculum.families import families
+from teacherlm.curriculum.question import Question
+from teacherlm.schemas.records import KINDS
+
+WAYS: tuple[tuple[str, Way], ...] = (
+    (PLAIN, "options"),
+    (PLAIN, "writing"),
+    (CHAIN_FIRST, "options"),
+    (CHAIN_FIRST, "writing"),
+)
+
+
+def some_questions(count: int) -> dict[str, Question]:
+    return {f"curriculum/{TEST}/{one.id}": one for one in questions(families(), TEST, count, 7)}
+
+
+def answers_of(
+    made: dict[str, Question], right: dict[tuple[str, Way], list[bool]]
+) -> dict[tuple[str, Way], list[Said]]:
+    return {
+        (student, way): [
+            Said(student=student, way=way, text=one.answer if hit else "?", answer=one.answer if hit else None,
+                 is_right=hit)
+            for one, hit in zip(made.values(), right[student, way], strict=True)
+        ]
+        for student, way in WAYS
+    }  # fmt: skip
+
+
+def texts_of(question: Question, *, chain: str | None = None, verdict: str = "accepted") -> dict[str, Text]:
+    made = {kind: getattr(question, kind) for kind in KINDS}
+    written = {**made, "chain_of_thought": chain or made["chain_of_thought"]}
+    verdicts = {kind: verdict if kind == "chain_of_thought" else "accepted" for kind in KINDS}
+    return {
+        kind: Text(kind=kind, text=written[kind], gold=made[kind], verdict=verdicts[kind], reasons=()) for kind in KINDS
+    }
+
+
+def test_the_declaration_is_whole_and_its_sizes_follow_the_questions() -> None:
+    declared = read_declared()
+    assert sized(declared, None) is declared
+    for count in (28, 60, 500, declared.questions, 2 * declared.questions):
+        small = sized(declared, count)
+        assert small.questions == count and small.seed == declared.seed
+        assert small.examples <= small.shown <= small.test <= declared.test
+    with pytest.raises(Mistake, match="two of each family"):
+        sized(declared, 27)
+
+
+def test_the_project_of_a_run_has_its_numbers(tmp_path: Path) -> None:
+    declared = sized(read_declared(), 60)
+    project = lay_out(declared, tmp_path, None)
+    source = project.recipe(declared.dataset).recipe.source.procedural
+    assert source is not None
+    assert source.splits == {TRAIN: 60, TEST: declared.shown} and source.seed == declared.seed
+    before = (project.files.root / "catalog.yaml").stat().st_mtime_ns
+    assert lay_out(declared, tmp_path, None).teacher(declared.teacher).profile.embedded == "nano"
+    assert (project.files.root / "catalog.yaml").stat().st_mtime_ns == before
+    other = lay_out(declared, tmp_path, tmp_path / "model")
+    assert other.teacher(declared.teacher).profile.embedded == str((tmp_path / "model").resolve())
+
+
+def test_the_questions_made_again_are_those_that_are_built(tmp_path: Path) -> None:
+    declared = sized(read_declared(), 60)
+    project = lay_out(declared, tmp_path, None)
+    project.build(declared.dataset)
+    made = make_questions(project, declared)
+    rows = project.sql("SELECT sample_id, split, question, choices, answer FROM samples").fetchall()
+    assert len(rows) == 60 + declared.shown
+    for sample, split, question, choices, answer in rows:
+        gold = (made.train if split == TRAIN else made.test)[sample]
+        assert (question, tuple(choices), answer) == (gold.question, gold.choices, gold.answer)
+    # Those that are explained are the first of those that the students are tested on.
+    shown = {sample for sample, split, *_ in rows if split == TEST}
+    assert shown == set(list(made.test)[: declared.shown]) and len(made.test) == declared.test
+
+
+@given(st.data())
+def test_scores_and_differences_count_what_was_said(data: st.DataObject) -> None:
+    made = some_questions(30)
+    hits = st.lists(st.booleans(), min_size=30, max_size=30)
+    right = {pair: data.draw(hits) for pair in WAYS}
+    answers = answers_of(made, right)
+    names = sorted({one.family for one in made.values()})
+    for score in scores(answers, made, names):
+        assert score.rate.right == sum(right[score.student, score.way]) and score.rate.of == 30
+        assert score.rate.low <= score.rate.share <= score.rate.high
+        assert sum(part.rate.right for part in score.families) == score.rate.right
+        assert sum(part.rate.of for part in score.families) == 30
+    for found, (first, second) in zip(differences(answers, 1), COMPARED, strict=True):
+        assert found.points == pytest.approx(100 * (sum(right[second]) - sum(right[first])) / 30)
+        assert found.low <= found.points + 1e-9 and found.points - 1e-9 <= found.high
+
+
+def test_exactness_and_verdicts_are_counted_apart() -> None:
+    made = some_questions(28)
+    texts = {sample: texts_of(question) for sample, question in made.items()}
+    first, second, third = list(made)[:3]
+    texts[first] = texts_of(made[first], chain="The result is 1.", verdict="rejected")
+    texts[second] = texts_of(made[second], chain="The result is 2.")
+    texts[third] = texts_of(made[third], verdict="rejected")
+    names = list(dict.fromkeys(one.family for one in made.values()))
+    rates = {(row.family, row.kind): row.rate for row in exactness(texts, made, names)}
+    assert (rates[ALL, "chain_of_thought"].right, rates[ALL, "chain_of_thought"].of) == (26, 28)
+    assert rates[ALL, "fundamentals"].right == 28
+    assert rates[made[first].family, "chain_of_thought"].right == 1
+    chains = next(row for row in judged(texts) if row.kind == "chain_of_thought")
+    assert (chains.asked, chains.accepted, chains.rejected) == (28, 26, 2)
+    assert (chains.exact_of_accepted.right, chains.exact_of_accepted.of) == (25, 26)
+    assert (chains.refused_of_wrong.right, chains.refused_of_wrong.of) == (1, 2)
+
+
+@given(wrong=st.integers(0, 28), count=st.integers(1, 10))
+def test_examples_show_what_is_wrong_where_something_is(wrong: int, count: int) -> None:
+    made = some_questions(28)
+    texts = {
+        sample: texts_of(question, chain="The result is 1.", verdict="rejected")
+        if place < wrong
+        else texts_of(question)
+        for place, (sample, question) in enumerate(made.items())
+    }
+    answers = answers_of(made, {pair: [True] * 28 for pair in WAYS})
+    chosen = choose_examples(made, texts, answers, count)
+    assert len(chosen) == len({one.sample_id for one in chosen}) == count
+    flawed = sum(one.is_flawed for one in chosen)
+    assert flawed >= min(wrong, round(0.6 * count)) and (wrong or not flawed)
+    if wrong in (0, 28):
+        # No family comes twice before each came once.
+        assert len({one.family for one in chosen}) == min(count, len({one.family for one in made.values()}))
+
+
+def test_a_journal_remembers_how_long_a_step_took(tmp_path: Path) -> None:
+    path = tmp_path / "journal.json"
+    journal = Journal(path)
+    with journal.step("build") as doing:
+        doing.did, doing.seconds = "3 questions", 12.5
+    journal.begin("nano/teacher", "key")
+    with pytest.raises(RuntimeError), journal.step("check"):
+        raise RuntimeError
+    later = Journal(path)
+    with later.step("build") as doing:
+        doing.did, doing.done_now = "3 questions", False
+    assert later.steps[0].seconds == 12.5 and not later.steps[0].done_now
+    assert later.key("nano/teacher") == "key" and later.key("check") is None
+    path.write_text("{ torn")
+    assert Journal(path).steps == []
+
+
+TINY = """
+about: Some steps of a very small model.
+base: {config: {model_type: bloom, hidden_size: 16, n_layer: 1, n_head: 2}}
+tokenizer: {vocabulary: 300}
+window: 256
+precision: float32
+packing: false
+stages:
+  - name: only
+    data: [{procedural: {split: teacher, count: 28, seed: 1}, layouts: [plain-text]}]
+    epochs: 2
+    batch_tokens: 512
+    schedule: {learning_rate: 1.0e-3}
+"""
+
+
+def test_trainings_run_side_by_side_and_one_that_cannot_begin_says_why(tmp_path: Path) -> None:
+    root = lay_out(read_declared(), tmp_path, None).files.root
+    for name in ("one", "other"):
+        (root / "train" / f"{name}.yaml").parent.mkdir(exist_ok=True)
+        (root / "train" / f"{name}.yaml").write_text(TINY)
+    (root / "train" / "wrong.yaml").write_text(TINY.replace("batch_tokens: 512", "batch_tokens: 512\n    epoch: 3"))
+    last: dict[str, tuple[int, int]] = {}
+    train_side_by_side(
+        [Order(name, root, tmp_path) for name in ("one", "other")],
+        1,
+        lambda latest: last.update({name: (one.step, one.steps) for name, one in latest.items()}),
+    )
+    assert set(last) == {"one", "other"} and all(step == steps for step, steps in last.values())
+    assert {path.parent.parent.name for path in (tmp_path / "models").rglob("training.json")} == {"one", "other"}
+    with pytest.raises(Mistake) as caught:
+        train_side_by_side([Order("wrong", root, tmp_path)], 1, lambda _: None)
+    assert "train/wrong.yaml:" in str(caught.value) and "`epoch`" in str(caught.value)
