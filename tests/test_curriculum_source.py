@@ -24,7 +24,7 @@ source:
   procedural:
     families: [add, turn]
     seed: 5
-    splits: {pool: 30, test: 10}
+    splits: {train: 30, test: 10}
 license: CC0-1.0
 redistribution: allowed
 task: procedural
@@ -35,10 +35,10 @@ sample: {id: id, question: question, choices: choices, answer: answer, subject: 
 def test_made_questions_become_samples(tmp_path: Path) -> None:
     bound = written(tmp_path, RECIPE)
     made = build(bound, open_source(bound.recipe, tmp_path), tmp_path / "out")
-    assert [(part.split, part.samples, part.rejected) for part in made.splits] == [("pool", 30, {}), ("test", 10, {})]
-    wanted = list(questions(families(["add", "turn"]), "pool", 30, 5))
-    assert [row["sample_id"] for row in samples(tmp_path / "out", "pool")] == [f"d/pool/{q.id}" for q in wanted]
-    for row, question in zip(samples(tmp_path / "out", "pool"), wanted, strict=True):
+    assert [(part.split, part.samples, part.rejected) for part in made.splits] == [("train", 30, {}), ("test", 10, {})]
+    wanted = list(questions(families(["add", "turn"]), "train", 30, 5))
+    assert [row["sample_id"] for row in samples(tmp_path / "out", "train")] == [f"d/train/{q.id}" for q in wanted]
+    for row, question in zip(samples(tmp_path / "out", "train"), wanted, strict=True):
         assert (row["question"], tuple(row["choices"]), row["answer"]) == (
             question.question,
             question.choices,
@@ -72,8 +72,8 @@ def test_gold_rationales_are_columns_of_the_source(tmp_path: Path) -> None:
         ("[add, turn]", "[add, turns]", "4:15", 'there is no family "turns"', "write  turn"),
         ("[add, turn]", "[add, add]", "4:15", "a family stands twice", "name each family once"),
         ("test: 10", "test: 0", "6:13", "`test` has 0 questions", "write a number of 1 or more"),
-        ("test: 10", "train: 10", "6:13", 'the curriculum has no split "train"', "name some of teacher, pool, test"),
-        ("{pool: 30, test: 10}", "{}", "6:13", "`splits` is empty", "write  splits: {pool: 3000}"),
+        ("test: 10", "exam: 10", "6:13", 'the curriculum has no split "exam"', "name some of teacher, train, test"),
+        ("{train: 30, test: 10}", "{}", "6:13", "`splits` is empty", "write  splits: {train: 3000}"),
         ("test: 10", "test: 900000", "4:5", "the family `turn` holds", "ask for fewer, or name more families"),
         ("    seed: 5\n", "", "4:5", "`seed` is missing", "add  seed: …"),
         ("title", "source2: {}\ntitle", "1:1", "unknown key `source2`", ""),
@@ -108,7 +108,7 @@ def test_the_shipped_curriculum_is_a_dataset_and_no_member_of_a_collection(tmp_p
 def test_made_questions_go_the_whole_way(tmp_path: Path) -> None:
     """Explained by a server that writes the gold rationales, checked with all shipped rules, and published."""
     written(tmp_path / "p", RECIPE)
-    known = [q for split, n in (("pool", 30), ("test", 10)) for q in questions(families(["add", "turn"]), split, n, 5)]
+    known = [q for split, n in (("train", 30), ("test", 10)) for q in questions(families(["add", "turn"]), split, n, 5)]
     leads = dict(zip(KINDS, ("The fundamental of", "Let's think", "The common mistakes"), strict=True))
 
     def gold(prompt: str) -> str:
@@ -119,7 +119,7 @@ def test_made_questions_go_the_whole_way(tmp_path: Path) -> None:
     project = teacherlm.open(tmp_path / "p", workspace=tmp_path / "w")
     with teacher(gold) as server:
         project.run("d", teacher=server.url, to=tmp_path / "published")
-    rows = pq.read_table(tmp_path / "published" / "data" / "d" / "pool-00000-of-00001.parquet").to_pylist()
+    rows = pq.read_table(tmp_path / "published" / "data" / "d" / "train-00000-of-00001.parquet").to_pylist()
     assert len(rows) == 30
     for row, question in zip(rows, known, strict=False):
         assert {kind: row[kind] for kind in KINDS} == {kind: getattr(question, kind) for kind in KINDS}

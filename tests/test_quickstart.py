@@ -36,13 +36,13 @@ def run(folder: Path, *more: str, code: int = 0) -> dict[str, Any]:
     return found
 
 
-def read_figures(folder: Path) -> Figures:
-    return from_json(Figures, (folder / "workspace/quickstart/figures.json").read_bytes(), "the figures")
+def read_figures(folder: Path, workspace: str = "workspace") -> Figures:
+    return from_json(Figures, (folder / workspace / "quickstart/figures.json").read_bytes(), "the figures")
 
 
 def test_a_small_run_goes_the_whole_way(tmp_path: Path) -> None:
     row = run(tmp_path, "--questions", "56", "--steps", "20")["rows"][0]
-    figures = read_figures(tmp_path)
+    figures = read_figures(tmp_path, "workspace/quickstart-56")
     assert figures.size.questions == 56 and figures.size.steps == 20
     assert row["scores"][0]["rate"]["share"] == figures.scores[0].rate.share
     assert [step.name for step in figures.steps] == [
@@ -74,7 +74,7 @@ def test_the_full_run_is_true_to_what_it_made(tmp_path: Path) -> None:
 
     # The teacher: its texts beside the curriculum's, both read again.
     project = lay_out(declared, tmp_path / "workspace", None)
-    made = questions(families(), TRAIN, declared.questions, declared.seed)
+    made = questions(families(declared.families), TRAIN, declared.questions, declared.seed)
     gold = {f"curriculum/{TRAIN}/{one.id}": one for one in made}
     texts = project.sql(f"SELECT sample_id, kind, text, verdict FROM rationales JOIN verdicts USING "
                         f"(sample_id, kind, repeat) WHERE rationales.split = '{TRAIN}'").fetchall()  # fmt: skip
@@ -92,7 +92,7 @@ def test_the_full_run_is_true_to_what_it_made(tmp_path: Path) -> None:
     # The students: none was trained on a test question, and each answer was counted as what it is.
     published = datasets.load_dataset(str(tmp_path / "published"), "curriculum")
     assert sum(map(len, published.values())) == figures.published_rows
-    tested = list(questions(families(), TEST, declared.test, declared.seed))
+    tested = list(questions(families(declared.families), TEST, declared.test, declared.seed))
     assert not {one.question for one in tested} & set(published[TRAIN]["question"])
     answers = orjson.loads((tmp_path / "workspace/quickstart/answers.json").read_bytes())["answers"]
     right = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,12 +60,12 @@ def texts_of(question: Question, *, chain: str | None = None, verdict: str = "ac
 def test_the_declaration_is_whole_and_its_sizes_follow_the_questions() -> None:
     declared = read_declared()
     assert sized(declared, None) is declared
-    for count in (28, 60, 500, declared.questions, 2 * declared.questions):
+    for count in (30, 60, 500, declared.questions, 2 * declared.questions):
         small = sized(declared, count)
         assert small.questions == count and small.seed == declared.seed
         assert small.examples <= small.shown <= small.test <= declared.test
-    with pytest.raises(Mistake, match="two of each family"):
-        sized(declared, 27)
+    with pytest.raises(Mistake, match="six of each family"):
+        sized(declared, 29)
 
 
 def test_the_project_of_a_run_has_its_numbers(tmp_path: Path) -> None:
@@ -198,3 +200,10 @@ def test_trainings_run_side_by_side_and_one_that_cannot_begin_says_why(tmp_path:
     with pytest.raises(Mistake) as caught:
         train_side_by_side([Order("wrong", root, tmp_path)], 1, lambda _: None)
     assert "train/wrong.yaml:" in str(caught.value) and "`epoch`" in str(caught.value)
+
+
+def test_without_the_extra_it_says_so_at_once(tmp_path: Path) -> None:
+    program = "import sys; sys.modules['torch'] = None\nfrom teacherlm.cli.main import main\nmain(['quickstart'])"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "pip install 'teacherlm[local]'" in done.stderr
+    assert not list(tmp_path.iterdir())

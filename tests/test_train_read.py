@@ -91,7 +91,7 @@ EDITS: list[tuple[str, str, str, str]] = [
     ("layouts: [plain]", "layouts: [plian]", "7:57   there is no layout `plian`", "did you mean plain"),
     ("families: [add]", "families: [ad]", "12:37   there is no family `ad`", "did you mean add"),
     ("count: 10, seed: 1}, layouts: [plain]", "count: 0, seed: 1}, layouts: [plain]", "`count` is 0", "of 1 or more"),
-    ("seed: 1}, layouts: [plain]", "seed: 1, split: tst}, layouts: [plain]", "no split `tst`", "teacher, pool, test"),
+    ("seed: 1}, layouts: [plain]", "seed: 1, split: tst}, layouts: [plain]", "no split `tst`", "teacher, train, test"),
     ("learning_rate: 1.0e-3}", "learning_rate: 20}", "10:31   `learning_rate` is 20", "above 0 and at most 1"),
     ("learning_rate: 1.0e-3}", "learning_rate: 1.0e-3, warmup: 2}", "`warmup` is 2", "at most 1"),
     ("learning_rate: 1.0e-3}", "lr: 1.0e-3}", "unknown key `lr`", "rename it to `learning_rate`"),

@@ -87,6 +87,7 @@ def losses(folder: Path, family: str, how: str) -> list[tuple[float, float]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("family", ["bloom", "opt"])
 def test_shares_of_a_model_compute_what_the_whole_computes(tmp_path: Path, family: str) -> None:
     whole, shared = (losses(tmp_path, family, how) for how in ("whole", "shared"))

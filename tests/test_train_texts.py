@@ -255,7 +255,7 @@ def test_mistakes_in_the_data_are_named(tmp_path: Path) -> None:
 
 
 def test_questions_of_the_curriculum_are_records(tmp_path: Path) -> None:
-    made = Procedural(families=("add", "week"), split="pool", count=30, seed=1)
+    made = Procedural(families=("add", "week"), split="train", count=30, seed=1)
     shelf = Shelf()
     found = make(tmp_path, shelf, Data(procedural=made, layouts=("all",), at_most=20), window=600)
     assert found.counts["records"] == found.counts["texts"] == 20

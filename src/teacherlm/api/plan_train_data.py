@@ -68,7 +68,8 @@ class Sizes:
 
     @staticmethod
     def _files(folders: Sequence[Path], data: Data) -> list[Path]:
-        return next((files for folder in folders if (files := sorted((folder / data.split).glob("*.parquet")))), [])
+        pattern = f"{data.split}{'*' if data.collection is not None else ''}/*.parquet"
+        return next((files for folder in folders if (files := sorted(folder.glob(pattern)))), [])
 
     def _counted(self, data: Data, files: Sequence[Path]) -> Read:
         connection = connect()

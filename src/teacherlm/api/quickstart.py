@@ -52,7 +52,8 @@ def quickstart(
 
     Args:
         to: the folder to publish to.
-        questions: explained by the teacher and read by the students; None: as declared.
+        questions: explained by the teacher and read by the students; None: as declared. With another number all lands
+            in a workspace below this one.
         steps: of each training at most; None: as declared.
         from_scratch: train the teacher too.
 
@@ -72,6 +73,9 @@ def quickstart(
         raise Mistake(f"is {steps}", "give a number of 1 or more", "--steps")
     shipped = read_declared()
     declared = sized(shipped, questions)
+    if declared.questions != shipped.questions:
+        # Texts about questions that are gone would be judged too: each size has a workspace of its own.
+        workspace = workspace / f"{FOLDER}-{declared.questions}"
     run = Steps(declared, workspace, to, audience)
     if from_scratch:
         run.teach(steps)

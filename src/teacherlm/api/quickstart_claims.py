@@ -34,6 +34,8 @@ def limits(figures: Figures) -> list[str]:
         "The chain-first student learns a procedure that it reads in the chains, and is scored after writing one. The "
         "plain student answers at once. They do not spend the same number of tokens, neither in training nor in "
         "answering.",
+        f"The {len(figures.size.families)} families of questions are ones that a student of this size can learn from "
+        "some hundred examples each; other families of the curriculum are harder for it.",
         "Each student was trained once, with one seed. The intervals are about the draw of the questions, not about "
         "the draw of the weights; another seed moves an accuracy by some points more.",
         "The teacher was trained on other questions of the same families. It is shown the answer when it explains, so "

@@ -21,7 +21,7 @@ from teacherlm.project.located import Located, read_yaml
 
 FILE = "evaluate/quickstart.yaml"
 
-TRAIN, TEST = "pool", "test"
+TRAIN, TEST = "train", "test"
 """Splits of the dataset: what the students read; and questions that nobody is trained on."""
 
 FOLDER = "quickstart"
@@ -34,6 +34,8 @@ class Declared:
 
     dataset: str
     """A recipe whose source is procedural."""
+    families: tuple[str, ...]
+    """Of the curriculum."""
     teacher: str
     """A teacher of the catalogue that teacherlm serves itself."""
     teacher_training: str
@@ -83,8 +85,9 @@ def sized(declared: Declared, questions: int | None) -> Declared:
     """
     if questions is None or questions == declared.questions:
         return declared
-    if questions < 28:
-        raise Mistake(f"is {questions}", "give 28 or more, two of each family", "--questions")
+    least = 6 * len(declared.families)
+    if questions < least:
+        raise Mistake(f"is {questions}", f"give {least} or more, six of each family", "--questions")
     test = min(declared.test, max(56, declared.test * questions // declared.questions))
     shown = min(declared.shown, test, max(declared.examples, 28))
     control = max(280, min(declared.control, 2 * questions))
@@ -118,7 +121,8 @@ def _recipe(located: Located, declared: Declared) -> dict[str, Any]:
     if not isinstance(source.get("procedural"), dict):
         found = f"the source of `{declared.dataset}` is not procedural"
         raise Mistakes([Problem(located.where(("source",)), found, "write  procedural: {seed: 1, splits: {…}}")])
-    made = {**source["procedural"], "seed": declared.seed, "splits": {TRAIN: declared.questions, TEST: declared.shown}}
+    made = {**source["procedural"], "families": list(declared.families), "seed": declared.seed}
+    made["splits"] = {TRAIN: declared.questions, TEST: declared.shown}
     return {**located.data, "source": {**source, "procedural": made}}
 
 

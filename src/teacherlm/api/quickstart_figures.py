@@ -260,34 +260,18 @@ class Figures:
     """As `datasets.load_dataset` counts them, in a process of its own."""
 
     def score(self, student: str, way: Way) -> Score:
-        """
-        Raises:
-            KeyError: it was not asked so.
-        """
+        """How a student does, asked in one way; KeyError where it was not."""
         for score in self.scores:
             if (score.student, score.way) == (student, way):
                 return score
         raise KeyError((student, way))
 
     def difference(self, first: tuple[str, Way], second: tuple[str, Way]) -> Difference:
-        """
-        Raises:
-            KeyError: they were not compared.
-        """
+        """How two scores differ; KeyError where they were not compared."""
         for found in self.differences:
             if ((found.first, found.first_way), (found.second, found.second_way)) == (first, second):
                 return found
         raise KeyError((first, second))
-
-    def judged_kind(self, kind: str) -> Judged:
-        """
-        Raises:
-            KeyError: nobody was asked for this kind.
-        """
-        for judged in self.judged:
-            if judged.kind == kind:
-                return judged
-        raise KeyError(kind)
 
     @property
     def seconds(self) -> float:

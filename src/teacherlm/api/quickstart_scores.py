@@ -29,6 +29,18 @@ class Asked:
 
 def ask(student: Asked, questions: Mapping[str, Question], max_new_tokens: int) -> Iterable[tuple[Way, list[Said]]]:
     """Ask a student all questions, in one way after the other."""
+    import torch
+
+    threads = torch.get_num_threads()
+    # For models of this size a second thread gains little, and costs much where the machine has other work.
+    torch.set_num_threads(1)
+    try:
+        yield from _ask(student, questions, max_new_tokens)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _ask(student: Asked, questions: Mapping[str, Question], max_new_tokens: int) -> Iterable[tuple[Way, list[Said]]]:
     from teacherlm.lm.load import load
 
     loaded = load(str(student.folder), device="cpu")

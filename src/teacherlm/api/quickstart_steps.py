@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import teacherlm.curriculum
 from teacherlm.api.quickstart_declared import FOLDER, TRAIN, Declared, lay_out
 from teacherlm.api.quickstart_explained import Made, guess
 from teacherlm.api.quickstart_figures import Control, Said, Step, Student, Way
@@ -25,6 +26,10 @@ from teacherlm.train.progress import Progress
 
 if TYPE_CHECKING:
     from teacherlm.api.augment import Augmented
+
+
+THREADS = 1
+"""Of each training: models of this size gain little from a second one, and two students have a core each."""
 
 
 class Stopped(Exception):
@@ -78,7 +83,8 @@ class Steps:
         """Train the teacher, and ask that one."""
         model = Model(self.project, self.declared.teacher_training, max_steps)
         with self.step("teacher", "the teacher is trained on questions of its own") as doing:
-            doing.done_now = self._train({"teacher": model}, "curriculum", threads=1)
+            made_by = folder_digest(Path(teacherlm.curriculum.__file__).parent, "*.py")
+            doing.done_now = self._train({"teacher": model}, made_by)
             record = model.record() or {}
             doing.did = f"{record['parameters']:,} parameters, {record['tokens']:,} tokens in the last stage"
         self.teacher = str(model.folder.resolve())
@@ -150,7 +156,7 @@ class Steps:
         models = self._models(max_steps)
         with self.step("students", "two students are trained side by side") as doing:
             augmented = self.project.workspace.augmented(self.declared.dataset) / TRAIN
-            doing.done_now = self._train(models, folder_digest(augmented, "*.parquet"), threads=1)
+            doing.done_now = self._train(models, folder_digest(augmented, "*.parquet"))
             students = tuple(model.student(name) for name, model in models.items())
             doing.did = "; ".join(f"{one.name} {one.tokens:,} tokens" for one in students)
         return students
@@ -189,7 +195,7 @@ class Steps:
     def _models(self, max_steps: int | None) -> dict[str, Model]:
         return {name: Model(self.project, one, max_steps) for name, one in self.declared.students.items()}
 
-    def _train(self, models: Mapping[str, Model], data: str, *, threads: int) -> bool:
+    def _train(self, models: Mapping[str, Model], data: str) -> bool:
         """Train what is not trained yet from this data; whether anything was."""
         names = {model.training: name for name, model in models.items()}
         orders = []
@@ -199,7 +205,7 @@ class Steps:
                 orders.append(model.order(before, key))
                 self.journal.begin(model.training, key)
         if orders:
-            train_side_by_side(orders, threads, lambda latest: self._audience.moment(_hour(latest, names)))
+            train_side_by_side(orders, THREADS, lambda latest: self._audience.moment(_hour(latest, names)))
         return bool(orders)
 
 
@@ -213,6 +219,8 @@ def _kept(path: Path) -> Kept | None:
 
 def _hour(latest: Mapping[str, Progress], names: Mapping[str, str]) -> str:
     """How far each training is: `plain 400/2,100 loss 0.412, 31 s left; chain-first …`."""
+    if not latest:
+        return "the texts are made ready"
     parts = []
     for training, progress in latest.items():
         part = f"{names[training]} {progress.step:,}/{progress.steps:,}"

@@ -19,6 +19,8 @@ from teacherlm.core.errors import GateFailed, MachineFailed, Mistake, Mistakes, 
 from teacherlm.train.progress import Progress
 
 INTERRUPTED = 130
+QUIET_S = 4.0
+"""After so long without a word `watch` is called all the same."""
 STOP_S = 30.0
 """How long a training may take to write a checkpoint before it is killed."""
 
@@ -43,7 +45,7 @@ def train_side_by_side(orders: Sequence[Order], threads: int, watch: Callable[[M
 
     Args:
         threads: of each process.
-        watch: called with the latest progress of each, by its name.
+        watch: called with the latest progress of each, by its name; none while the texts are made ready.
 
     Raises:
         TeacherlmError: what the first one that failed said; the others were stopped, and go on from a checkpoint.
@@ -57,7 +59,11 @@ def train_side_by_side(orders: Sequence[Order], threads: int, watch: Callable[[M
             one.start(lines)
         left = len(running)
         while left:
-            one, line = lines.get()
+            try:
+                one, line = lines.get(timeout=QUIET_S)
+            except queue.Empty:
+                watch(latest)
+                continue
             if line is None:
                 left -= 1
                 one.ended()

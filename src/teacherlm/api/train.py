@@ -11,9 +11,10 @@ import yaml
 
 from teacherlm.api.train_data import Records
 from teacherlm.api.train_rows import outputs as outputs
-from teacherlm.core.errors import MissingExtra, Mistake
+from teacherlm.core.errors import MissingExtra, Mistake, Mistakes
 from teacherlm.core.files import read_json
 from teacherlm.core.locks import held
+from teacherlm.train.checks import unknown_data
 from teacherlm.train.processes import is_first
 from teacherlm.train.progress import Progress
 from teacherlm.train.read import BoundTraining, plain_name, read_layouts, read_training
@@ -75,6 +76,9 @@ def train(
     quiet.disable_progress_bar()
     name = plain_name(name)
     bound = read_training(project.files, name)
+    datasets = [*project.datasets, *project.workspace.datasets()]
+    if problems := unknown_data(bound.training, bound.located, datasets, project.collections):
+        raise Mistakes(problems)
     from teacherlm.train.run import train as run
 
     whole = Path(output) if output is not None else project.workspace.root / MODELS / name

@@ -101,11 +101,15 @@ class Records:
         return found
 
     def _split(self, workspace: Workspace, name: str, data: Data, alone: bool) -> list[Path]:
-        """The augmented table of a dataset's split; the samples where it has none and no layout needs a kind."""
-        augmented = sorted((workspace.augmented(name) / data.split).glob("*.parquet"))
+        """The augmented table of a dataset's split; the samples where it has none and no layout needs a kind.
+
+        Of a collection's dataset also the splits whose names begin so, such as `train_r1`: the collection takes them.
+        """
+        pattern = f"{data.split}{'' if alone else '*'}/*.parquet"
+        augmented = sorted(workspace.augmented(name).glob(pattern))
         if augmented:
             return augmented
-        samples = sorted((workspace.samples(name) / data.split).glob("*.parquet"))
+        samples = sorted(workspace.samples(name).glob(pattern))
         kinds = {kind for layout in data.layouts if layout in self._layouts for kind in self._layouts[layout].kinds}
         if samples and kinds and data.fallback is None:
             raise Mistake(

@@ -51,7 +51,7 @@ class Procedural:
     @classmethod
     def _counted_splits(cls, splits: dict[str, int]) -> dict[str, int]:
         if not splits:
-            raise ValueError("`splits` is empty | write  splits: {pool: 3000}")
+            raise ValueError("`splits` is empty | write  splits: {train: 3000}")
         for name, count in splits.items():
             if name not in SHARES:
                 raise ValueError(f'the curriculum has no split "{name}" | name some of {", ".join(SHARES)}')

@@ -146,9 +146,9 @@ class Sequence(Family):
     )
 
     def cores(self) -> Iterator[tuple[Answer, Parameters]]:
-        for step in (*range(2, 13), *range(-12, -1)):
-            for first in range(1, LARGEST + 1):
-                if 2 <= first + 4 * step < LARGEST:
+        for step in (*range(2, 10), *range(-9, -1)):
+            for first in range(1, 81):
+                if 2 <= first + 4 * step <= 80:
                     yield first + 4 * step, (first, step)
 
     def wordings(self, core: Parameters) -> Wordings:

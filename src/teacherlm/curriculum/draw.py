@@ -11,7 +11,7 @@ from teacherlm.core.errors import Mistake
 from teacherlm.curriculum.family import Answer, Family
 from teacherlm.curriculum.question import Parameters, Question, content
 
-SHARES = {"teacher": 0.55, "pool": 0.35, "test": 0.10}
+SHARES = {"teacher": 0.55, "train": 0.35, "test": 0.10}
 """Shares of all contents: what a teacher is trained on, what it explains for students, what students are tested on."""
 
 _SPARE = 500

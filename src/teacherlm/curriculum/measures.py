@@ -84,8 +84,8 @@ class Fence(Family):
     )
 
     def cores(self) -> Iterator[tuple[Answer, Parameters]]:
-        for a in range(4, 61):
-            for b in range(3, a):
+        for a in range(4, 51):
+            for b in range(3, min(a, 21)):
                 if 2 * (a + b) < LARGEST:
                     yield 2 * (a + b), (a, b)
 

@@ -35,7 +35,7 @@ class Shop(Family):
 
     def cores(self) -> Iterator[tuple[Answer, Parameters]]:
         """Number and price of the first sort, then of the second."""
-        digits = range(2, 10)
+        digits = range(2, 9)
         for a in digits:
             for p in digits:
                 for b in digits:
@@ -84,8 +84,8 @@ class Change(Family):
 
     def cores(self) -> Iterator[tuple[Answer, Parameters]]:
         """The money in full tens, a price of two digits and one of one."""
-        for paid in range(20, 121, 10):
-            for p in range(11, 80):
+        for paid in range(20, 71, 10):
+            for p in range(11, 51):
                 for q in range(2, 10):
                     if paid - p - q >= 1:
                         yield paid - p - q, (paid, p, q)

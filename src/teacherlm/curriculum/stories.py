@@ -32,7 +32,7 @@ class Story(Family):
 
     def cores(self) -> Iterator[tuple[Answer, Parameters]]:
         """How many at first, what happens first, and after it: +5 or -5."""
-        for a in range(11, 100):
+        for a in range(11, 51):
             for b in range(2, 10):
                 for c in range(2, 10):
                     if b != c:
@@ -79,8 +79,8 @@ class Compare(Family):
 
     def cores(self) -> Iterator[tuple[Answer, Parameters]]:
         """Whose are asked for first. There is a full ten between the two, and neither is one."""
-        for a in range(11, 100):
-            for b in range(11, 100):
+        for a in range(11, 80):
+            for b in range(11, 80):
                 low, high = min(a, b), max(a, b)
                 if high // 10 > low // 10 and a % 10 and b % 10:
                     yield high - low, (a, b)
@@ -170,7 +170,7 @@ class Age(Family):
 
     def cores(self) -> Iterator[tuple[Answer, Parameters]]:
         """The known age, how many years older (or, below 0, younger), and the years to come."""
-        for a in range(11, 81):
+        for a in range(11, 51):
             for b in (*range(-9, -1), *range(2, 10)):
                 for c in range(2, 10):
                     yield a + b + c, (a, b, c)
