@@ -133,5 +133,5 @@ class TeacherProfile:
         return self
 
 
-NANO = TeacherProfile(embedded="nano", parameters=Parameters(do_sample=True, temperature=1.0))
+NANO = TeacherProfile(embedded="nano")
 """The teacher that every project has."""

@@ -8,6 +8,7 @@ from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
 from teacherlm.project.bind import SPEC_CONFIG
+from teacherlm.text.render import MAX_CHOICES
 
 Precision = Literal["float32", "bfloat16", "float16"]
 TooLong = Literal["drop", "cut", "split"]
@@ -44,12 +45,16 @@ class TokenizerSpec:
     vocabulary: int | None = None
     """Train a byte-level BPE of at most so many tokens ..."""
     whole_numbers: int = 0
-    """... in which the numbers 0 to this one are one token each."""
+    """... in which the numbers 0 to this one are one token each ..."""
+    letters: int = 0
+    """... and so are the letters of the first so many options with their brackets, ` (A)`, ` (B)` and on."""
 
     @model_validator(mode="after")
     def _one_of(self) -> TokenizerSpec:
         if (self.model is None) == (self.vocabulary is None):
             raise ValueError("a tokenizer is either `model` or `vocabulary` | write  vocabulary: 1024")
+        if not 0 <= self.letters <= MAX_CHOICES:
+            raise ValueError(f"`letters` is {self.letters} | options have 0 to {MAX_CHOICES} letters")
         return self
 
 

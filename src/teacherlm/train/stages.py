@@ -227,7 +227,7 @@ class Stages:
         self._tell("training a tokenizer on the texts of all stages")
         with placed(request, request.where(("tokenizer",))):
             texts = all_texts(training, request.open_records, request.layouts)
-            trained = train_tokenizer(spec, texts, training.window)
+            trained = train_tokenizer(spec, texts)
         trained.save_pretrained(folder)
         write_json(folder / "key.json", key)
         return folder

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -26,18 +27,17 @@ _NUMBER = re.compile(r" ?[0-9]+")
 _TIME = re.compile(r"(?<!\d)\d{1,2}:[0-5]\d(?!\d)")
 
 
-def train_tokenizer(spec: TokenizerSpec, texts: Iterable[str], window: int) -> PreTrainedTokenizerFast:
+def train_tokenizer(spec: TokenizerSpec, texts: Iterable[str]) -> PreTrainedTokenizerFast:
     """Train a tokenizer; the same texts give the same one.
 
     Words are cut as GPT-2 cuts them (Radford et al. 2019, section 2.2); every text can be written, byte by byte if need
     be. With `whole_numbers`, each number from 0 to it is one token, alone and after a blank, and so are the minutes 00
-    to 59 if the texts tell times such as 7:05; other numbers are cut into those.
-
-    Args:
-        window: becomes `model_max_length`.
+    to 59 if the texts tell times such as 7:05; other numbers are cut into those. With `letters`, ` (A)` and its like
+    are one token each: cut in three, the letter is no neighbour of the option that it names.
 
     Returns:
-        A transformers tokenizer with end and padding tokens, which pads on the left as generation needs it.
+        A transformers tokenizer with end and padding tokens, which pads on the left as generation needs it. It states
+        no longest text: what a model can read is the model's to say, and a training's window is no limit of it.
 
     Raises:
         Mistake: there is no text, or the vocabulary has no room for bytes and numbers.
@@ -48,7 +48,7 @@ def train_tokenizer(spec: TokenizerSpec, texts: Iterable[str], window: int) -> P
     if spec.vocabulary is None:
         raise ValueError("this tokenizer is not to be trained")
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    smallest = 2 + len(alphabet) + len(_numbers(spec.whole_numbers, minutes=True))
+    smallest = 2 + len(alphabet) + len(_numbers(spec.whole_numbers, minutes=True)) + spec.letters
     if spec.vocabulary < smallest:
         numbers = f" and the numbers to {spec.whole_numbers:,}" if spec.whole_numbers else ""
         raise Mistake(
@@ -60,7 +60,7 @@ def train_tokenizer(spec: TokenizerSpec, texts: Iterable[str], window: int) -> P
     tokenizer.decoder = decoders.ByteLevel()
     seen = _Seen(texts, numbers=not spec.whole_numbers)
     trainer = trainers.BpeTrainer(
-        vocab_size=spec.vocabulary,
+        vocab_size=spec.vocabulary - spec.letters,
         special_tokens=[AddedToken(END, special=True), AddedToken(PAD, special=True)],
         initial_alphabet=alphabet,
         show_progress=False,
@@ -70,9 +70,10 @@ def train_tokenizer(spec: TokenizerSpec, texts: Iterable[str], window: int) -> P
         raise Mistake("there is no text to train a tokenizer on", "look at the data of the stages")
     if spec.whole_numbers:
         tokenizer = Tokenizer.from_str(_with_numbers(tokenizer.to_str(), spec, minutes=seen.times))
+    tokenizer.add_tokens([AddedToken(f" ({letter})", normalized=False) for letter in ascii_uppercase[: spec.letters]])
     make: Any = PreTrainedTokenizerFast  # without types in transformers
     return make(  # type: ignore[no-any-return]
-        tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, model_max_length=window, padding_side="left"
+        tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, padding_side="left"
     )
 
 
@@ -117,7 +118,7 @@ def _with_numbers(trained: str, spec: TokenizerSpec, *, minutes: bool) -> str:
         if token[:at] in known and token[at:] in known
     ]
     kept = [token for token in by_id if token not in learned]
-    room = (spec.vocabulary or 0) - len(kept) - len(numbers)
+    room = (spec.vocabulary or 0) - spec.letters - len(kept) - len(numbers)
     pairs = [pair for pair in model["merges"] if "".join(pair) not in known][:room]
     words = dict.fromkeys([*kept, *numbers, *("".join(pair) for pair in pairs)])
     model["vocab"] = {token: place for place, token in enumerate(words)}
