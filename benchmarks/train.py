@@ -210,7 +210,7 @@ def main() -> None:
         folder = Path(place)
         spec = training.tokenizer
         assert spec is not None
-        tokenizer = train_tokenizer(spec, all_texts(training, nothing, layouts), training.window)
+        tokenizer = train_tokenizer(spec, all_texts(training, nothing, layouts))
         prepared = prepare(
             training.stages[0], training, tokenizer, nothing, folder / "data", lambda _: None, layouts=layouts
         )

@@ -83,7 +83,7 @@ def tiny_model(folder: Path, family: str) -> Path:
     from teacherlm.train.tokenizers import train_tokenizer
 
     texts = [f"{row['question']} {row['chain_of_thought']} Let's think step by step." for row in rows()]
-    tokenizer: Any = train_tokenizer(TokenizerSpec(vocabulary=400), texts, 2048)
+    tokenizer: Any = train_tokenizer(TokenizerSpec(vocabulary=400), texts)
     ends = {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
     config = transformers.AutoConfig.for_model(family, vocab_size=len(tokenizer), **CONFIGS[family], **ends)
     torch.manual_seed(0)

@@ -331,7 +331,7 @@ def test_a_gate_that_fails_stops_publishing(small: Command) -> None:
 def test_a_new_project_runs_to_the_end(run: Command, tmp_path: Path) -> None:
     done = run("init", "mine")
     assert "builders/examples.yaml" in done.out
-    assert "cd mine && teacherlm run examples" in done.err
+    assert "cd mine && teacherlm run curriculum" in done.err
     with teacher() as server:
         options = ("--project", "mine", "--limit", "4")
         done = run("run", "examples", "-t", server.url, *options, "--to", "published")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -14,10 +15,14 @@ LAID_OUT = (
     "catalog.yaml",
     "builders/examples.yaml",
     "builders/examples.jsonl",
+    "builders/curriculum.yaml",
     "builders/prompts/paper.yaml",
     "builders/prompts/chat.yaml",
     "train/example.yaml",
 )
+
+MADE = "{train: 200}"
+"""Questions of the curriculum: enough to see, and explained in seconds."""
 
 COLLECTIONS = """\
 # Datasets that are built, explained and checked together, in a workspace of their own: teacherlm build sample-100
@@ -56,6 +61,8 @@ def init(directory: Path) -> list[str]:
 
 def _bundled_text(name: str) -> str:
     text = (bundled() / name).read_text(encoding="utf-8")
+    if name == "builders/curriculum.yaml":
+        return re.sub(r"(?<=    splits: )\{.*\}", MADE, text)
     if name != "catalog.yaml":
         return text
     kept, mark, _ = text.partition("# Datasets that are built, explained")

@@ -40,7 +40,7 @@ def init(
     outcome = Outcome("init", format)
     with outcome.collecting():
         outcome.rows = [{"file": name} for name in lay_out(directory)]
-        outcome.note(f"next: cd {directory} && teacherlm run examples --teacher nano --to published")
+        outcome.note(f"next: cd {directory} && teacherlm run curriculum --teacher nano --to published")
     raise typer.Exit(outcome.finish(lambda rows: show.files(rows, directory)))
 
 
