@@ -69,8 +69,6 @@ def load(model: str, *, revision: str | None = None, device: str = "auto", dtype
     if model == nano.NANO:
         if revision is not None:
             raise Mistake("the bundled teacher has no revisions", "leave --revision out", "--revision")
-        if not nano.FOLDER.is_dir():
-            return _untrained(place, dtype)
         return replace(_pretrained(str(nano.FOLDER), None, place, dtype), model_id=nano.MODEL_ID)
     return _pretrained(model, revision, place, dtype)
 
@@ -85,20 +83,6 @@ def _device(torch: Any, device: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise Mistake(f"device `{device}` cannot be used: {reason}", "use --device cpu, or auto", "--device") from None
     return place  # type: ignore[no-any-return]
-
-
-def _untrained(device: torch.device, dtype: str) -> LoadedModel:
-    """Until the package holds a trained teacher. To be deleted with `untrained.py`."""
-    from teacherlm.lm import untrained
-
-    built, tokenizer = untrained.build()
-    digest = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode())
-    for name, tensor in sorted(built.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.numpy().tobytes())
-    if dtype != "auto":
-        built.to(dtype=_dtype(dtype, device))
-    return _ready(built, tokenizer, device, model_id=untrained.MODEL_ID, model_sha=digest.hexdigest()[:40])
 
 
 def _pretrained(model: str, revision: str | None, device: torch.device, dtype: str) -> LoadedModel:

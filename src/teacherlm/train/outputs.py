@@ -76,11 +76,14 @@ def save(
     if is_first():
         record = _record(job, ended, lines, data=data, base=base, parameters=parameters)
         with replacing_folder(target) as temporary, failures.saving(target):
+            ended.model.config.use_cache = True  # training went without; whoever asks the model wants it
             ended.model.save_pretrained(temporary, state_dict=state)
             tokenizer.save_pretrained(temporary)
             shutil.copyfile(job.work / NAME, temporary / NAME)
             write_json(temporary / RECORD, record)
             write_text(temporary / "README.md", card(record, before, declaration))
+            for path in temporary.glob("*.safetensors"):  # safetensors lets nobody else read what it writes
+                path.chmod((temporary / RECORD).stat().st_mode)
         shutil.rmtree(job.work, ignore_errors=True)
     together()
     return record
