@@ -80,6 +80,7 @@ def test_killed_at_many_moments_it_ends_the_same(tmp_path: Path, seed: int) -> N
     killed_and_whole(tmp_path, kills=8, seed=seed)
 
 
+@pytest.mark.slow
 def test_a_torn_checkpoint_is_passed_over_and_another_declaration_is_refused(tmp_path: Path) -> None:
     folder = project(tmp_path / "project")
     whole, torn = tmp_path / "whole", tmp_path / "torn"
