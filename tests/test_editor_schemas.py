@@ -79,7 +79,7 @@ def test_a_new_project_tells_editors_where_they_are(tmp_path: Path) -> None:
             assert first + "\n" == schema_line(file)
             schema = (path.parent / first.partition("$schema=")[2]).resolve()
             assert jsonschema.Draft202012Validator(orjson.loads(schema.read_bytes())).is_valid(read_yaml(path).data)
-    assert ProjectFiles(tmp_path / "mine").recipes() == ["examples"]
+    assert ProjectFiles(tmp_path / "mine").recipes() == ["curriculum", "examples"]
 
 
 def test_paths_lead_from_the_file() -> None:

@@ -113,6 +113,8 @@ class Sizes:
                 parts.append(f"length(question) + {choices} + 6")
             elif part == "answer":
                 parts.append(f"length(answer) + {lead}")
+            elif part == "options":
+                parts.append("coalesce(list_sum(list_transform(choices, lambda c: length(c) + 10)), 0) / 2")
             elif part not in there:
                 return 0
             else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
+from string import ascii_uppercase
 from typing import Any, Literal
 
 from pydantic import model_validator
@@ -19,7 +20,10 @@ from teacherlm.project.located import Located
 from teacherlm.text.normalise import one_line
 from teacherlm.text.render import gold, question_text
 
-Part = Literal["question", "answer", "fundamentals", "chain_of_thought", "common_mistakes"]
+Part = Literal["question", "answer", "options", "fundamentals", "chain_of_thought", "common_mistakes"]
+SAMPLE_PARTS = ("question", "answer", "options")
+"""Parts that every sample has; the others are kinds of rationale."""
+
 Gold = Literal["letter", "text"]
 
 LEADS: dict[str, str] = {
@@ -57,7 +61,7 @@ class Layout:
     @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of rationale that a record must have."""
-        return tuple(part for part in (*self.prompt, *self.response) if part not in ("question", "answer"))
+        return tuple(part for part in (*self.prompt, *self.response) if part not in SAMPLE_PARTS)
 
 
 @plain_dataclass(frozen=True, slots=True)
@@ -132,9 +136,25 @@ def _piece(layout: Layout, part: str, record: Mapping[str, Any]) -> Piece:
     if part == "answer":
         text = stated(layout, record["choices"] or (), record["answer"])
         return Piece(part, f" {LEADS[part]} {text}{'' if text.endswith(('.', '!', '?')) else '.'}")
+    if part == "options":
+        return Piece(part, "".join(f" {looked}" for looked in _looked_at(record["choices"] or (), record["answer"])))
     if record[part] is None:
         raise KeyError(part)
     return Piece(part, f" {LEADS[part]} {one_line(record[part])}".rstrip())
+
+
+def _looked_at(choices: Sequence[str], answer: str) -> list[str]:
+    """The options in their order up to the right one: `(A) 14, no.`, `(B) 15, yes.`; nothing for free text.
+
+    It leads from what a chain has found to a letter by steps that each copy from nearby or compare two neighbours; a
+    small model that has to find the letter at once stays at chance (docs/nano.md).
+    """
+    looked = []
+    for letter, choice in zip(ascii_uppercase, choices, strict=False):
+        looked.append(f"({letter}) {one_line(choice)}, {'yes' if choice == answer else 'no'}.")
+        if choice == answer:
+            break
+    return looked
 
 
 def bind_layouts(located: Located) -> dict[str, Layout]:

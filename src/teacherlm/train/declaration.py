@@ -127,6 +127,7 @@ class Loss:
     fundamentals: float = 1.0
     chain_of_thought: float = 1.0
     common_mistakes: float = 1.0
+    options: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, config=SPEC_CONFIG)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from teacherlm.project.layouts import Piece, Rendered
 
-PARTS = ("prompt", "answer", "fundamentals", "chain_of_thought", "common_mistakes")
+PARTS = ("prompt", "answer", "fundamentals", "chain_of_thought", "common_mistakes", "options")
 """Parts that a loss may weigh; a token's part is its place in this list. All of the prompt is `prompt`."""
 
 _PLACE = {part: place for place, part in enumerate(PARTS)}
