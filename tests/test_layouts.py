@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from itertools import permutations
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import pytest
+from pydantic import ValidationError
 
 from teacherlm.core.errors import Mistakes
 from teacherlm.project.layouts import LEADS, Layout, Part, bind_layouts, lacking, prompt_for, render
 from teacherlm.project.located import read_yaml
 from teacherlm.text.render import sample_text
+from teacherlm.train.declaration import Loss
+from teacherlm.train.encode import PARTS
+from teacherlm.train.forecast import PART_TOKENS
 
 ROOT = Path(__file__).parents[1]
 LAYOUTS = bind_layouts(read_yaml(ROOT / "train" / "layouts.yaml", "train/layouts.yaml"))
@@ -112,3 +117,22 @@ def test_mistakes_of_the_file_are_named(tmp_path: Path) -> None:
     assert [line for line, _ in found] == ["1", "2", "3"]
     assert "`response` is empty" in found[0][1]
     assert "a part stands twice" in found[1][1]
+
+
+def test_the_look_at_the_options_ends_at_the_right_one_and_is_never_given() -> None:
+    layout = Layout(response=("options", "answer"))
+    record = {"question": "What is 3 + 4?", "choices": ["6", "7", "8"], "answer": "7"}
+    assert render(layout, record).text.endswith(" A: (A) 6, no. (B) 7, yes. The answer is (B).")
+    assert render(layout, {**record, "choices": []}).text.endswith(" A: The answer is 7.")
+    for wrong in (
+        {"prompt": ("question", "options"), "response": ("answer",)},
+        {"response": ("options",), "asks": True},
+    ):
+        with pytest.raises(ValidationError, match="options"):
+            Layout(**wrong)
+
+
+def test_every_part_is_known_where_parts_are_counted() -> None:
+    assert set(PART_TOKENS) == set(get_args(Part))
+    assert set(PARTS) == set(get_args(Part)) - {"question"} | {"prompt"}
+    assert {field.name for field in dataclasses.fields(Loss)} == set(PARTS)

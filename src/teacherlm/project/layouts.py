@@ -56,6 +56,10 @@ class Layout:
             raise ValueError("a layout begins with the question | write  prompt: [question]")
         if len(set(parts)) != len(parts):
             raise ValueError("a part stands twice | name each part once")
+        if "options" in self.prompt:
+            raise ValueError("the look at the options tells the answer | move `options` to the response")
+        if self.asks and self.response[0] not in LEADS:
+            raise ValueError(f"`asks` needs words that begin `{self.response[0]}`, which has none | leave `asks` out")
         return self
 
     @property

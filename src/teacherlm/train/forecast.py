@@ -10,7 +10,14 @@ from teacherlm.project.layouts import Layout
 from teacherlm.train.declaration import Data, Stage, Training
 from teacherlm.train.shapes import Shape
 
-PART_TOKENS = {"question": 110, "answer": 8, "fundamentals": 60, "chain_of_thought": 90, "common_mistakes": 70}
+PART_TOKENS = {
+    "question": 110,
+    "answer": 8,
+    "fundamentals": 60,
+    "chain_of_thought": 90,
+    "common_mistakes": 70,
+    "options": 25,
+}
 """Tokens of a part where nothing is built yet: assumptions, of the order of what such datasets have."""
 
 UTILISATION = 0.4
