@@ -35,7 +35,7 @@ FAMILIES = ("add", "shop", "week", "clock", "turn", "convert")
 
 def rate(right: int, of: int, half: float = 0.03) -> Rate:
     share = right / of
-    return Rate(right=right, of=of, low=max(0.0, share - half), high=min(1.0, share + half))
+    return Rate(right=right, of=of, distinct=-(-of // 2), low=max(0.0, share - half), high=min(1.0, share + half))
 
 
 def score(student: str, way: Way, right: int, of: int = 600) -> Score:
@@ -84,7 +84,8 @@ def figures(*, gain: float = 40.0, p: float = 1e-9, half: float = 4.0) -> Figure
         size=Size(questions=2400, questions_declared=2400, test=600, test_seed=7, steps=None, families=FAMILIES),
         machine=Machine(cores=2, python="3.11.2", torch="2.13.0", teacherlm="0.1.0"),
         teacher=Teacher(
-            name="nano", trained_here=False, parameters=1_900_000, texts=7200, asked_now=7200, texts_per_second=171.0,
+            name="nano", trained_here=False, declaration=None, parameters=1_900_000,
+            texts=7200, asked_now=7200, texts_per_second=171.0,
             exactness=tuple(
                 Exactness(family=family, kind=kind, rate=rate(380 - 20 * place, 400, 0.02))
                 for family in (*FAMILIES, ALL) for place, kind in enumerate(KINDS)
@@ -95,7 +96,8 @@ def figures(*, gain: float = 40.0, p: float = 1e-9, half: float = 4.0) -> Figure
                    exact_of_accepted=rate(2290, 2300, 0.01), refused_of_wrong=rate(95, 105, 0.06))
             for kind in KINDS
         ),
-        control=Control(rate=rate(152, 600), chance=0.25, about="a conditional logit over the options"),
+        control=Control(rate=rate(152, 600), chance=0.25, about="a conditional logit over the options",
+                        rule=rate(141, 600)),
         students=tuple(
             Student(name=name, layout=f"{name}-text", parameters=430_000, texts=2400, tokens=900_000 * (1 + place),
                     steps=2100, seconds=70.0 + 20 * place,
@@ -112,7 +114,7 @@ def figures(*, gain: float = 40.0, p: float = 1e-9, half: float = 4.0) -> Figure
         differences=tuple(
             Difference(first=a, first_way=way_a, second=b, second_way=way_b, points=points[place],
                        low=points[place] - half, high=points[place] + half,
-                       p_value=p if abs(points[place]) > half else 0.6)
+                       p_value=p if abs(points[place]) > half else 0.6, distinct=300)
             for place, ((a, way_a), (b, way_b)) in enumerate(COMPARED)
         ),
         steps=(

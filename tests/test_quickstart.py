@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from teacherlm.api.quickstart_figures import ALL, CHAIN_FIRST, PLAIN, Figures
 from teacherlm.core.stored import from_json
 from teacherlm.curriculum.draw import questions
 from teacherlm.curriculum.families import families
-from teacherlm.evaluate.intervals import mcnemar
+from teacherlm.evaluate.intervals import sign_flips
 from teacherlm.schemas.records import KINDS
 from teacherlm.text.normalise import one_line
 
@@ -29,7 +30,7 @@ BUDGET_S = 600
 def run(folder: Path, *more: str, code: int = 0) -> dict[str, Any]:
     """The command's JSON."""
     command = [sys.executable, "-m", "teacherlm", "quickstart", "--format", "json"]
-    command += ["--workspace", str(folder / "workspace"), "--to", str(folder / "published"), *more]
+    command += ["--workspace", str(folder / "workspace"), *more]
     done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == code, done.stderr.decode()
     found: dict[str, Any] = orjson.loads(done.stdout)
@@ -51,6 +52,11 @@ def test_a_small_run_goes_the_whole_way(tmp_path: Path) -> None:
     assert all(step.done_now and step.did for step in figures.steps)
     assert {student.steps for student in figures.students} == {20}
     assert len(figures.examples) == read_declared().examples
+    assert row["claims"] == claims(figures) and row["limits"] == limits(figures)
+    # Each workspace has a publication of its own.
+    assert Path(row["published"]) == tmp_path / "workspace/quickstart-56/quickstart/published"
+    assert Path(row["published"], "teacherlm.json").is_file() and list(tmp_path.iterdir()) == [tmp_path / "workspace"]
+    assert {of.asked for of in figures.judged} == {figures.published_rows}
     page = Path(row["page"]).read_text(encoding="utf-8")
     assert "has not the declared size" in page and figures.examples[0].question in page
 
@@ -76,9 +82,11 @@ def test_the_full_run_is_true_to_what_it_made(tmp_path: Path) -> None:
     project = lay_out(declared, tmp_path / "workspace", None)
     made = questions(families(declared.families), TRAIN, declared.questions, declared.seed)
     gold = {f"curriculum/{TRAIN}/{one.id}": one for one in made}
-    texts = project.sql(f"SELECT sample_id, kind, text, verdict FROM rationales JOIN verdicts USING "
-                        f"(sample_id, kind, repeat) WHERE rationales.split = '{TRAIN}'").fetchall()  # fmt: skip
-    assert len(texts) == figures.teacher.texts == declared.questions * len(KINDS)
+    made = questions(families(declared.families), TEST, declared.shown, declared.seed)
+    gold |= {f"curriculum/{TEST}/{one.id}": one for one in made}
+    texts = project.sql("SELECT sample_id, kind, text, verdict FROM rationales JOIN verdicts USING "
+                        "(sample_id, kind, repeat)").fetchall()  # fmt: skip
+    assert len(texts) == figures.teacher.texts == (declared.questions + declared.shown) * len(KINDS)
     exact = {(sample, kind): one_line(text) == getattr(gold[sample], kind) for sample, kind, text, _ in texts}
     for row in figures.teacher.exactness:
         of = [hit for (sample, kind), hit in exact.items()
@@ -90,7 +98,7 @@ def test_the_full_run_is_true_to_what_it_made(tmp_path: Path) -> None:
         assert (judged.accepted, judged.exact_of_accepted.right) == (len(accepted), sum(accepted))
 
     # The students: none was trained on a test question, and each answer was counted as what it is.
-    published = datasets.load_dataset(str(tmp_path / "published"), "curriculum")
+    published = datasets.load_dataset(str(tmp_path / "workspace/quickstart/published"), "curriculum")
     assert sum(map(len, published.values())) == figures.published_rows
     tested = list(questions(families(declared.families), TEST, declared.test, declared.seed))
     assert not {one.question for one in tested} & set(published[TRAIN]["question"])
@@ -106,7 +114,10 @@ def test_the_full_run_is_true_to_what_it_made(tmp_path: Path) -> None:
         pairs = list(zip(right[found.first, found.first_way], right[found.second, found.second_way], strict=True))
         only_first, only_second = pairs.count((True, False)), pairs.count((False, True))
         assert found.points == pytest.approx(100 * (only_second - only_first) / declared.test)
-        assert found.p_value == mcnemar(only_first, only_second)
+        leads = Counter[object]()
+        for question, (one, other) in zip(tested, pairs, strict=True):
+            leads[question.family, question.core] += other - one
+        assert found.distinct == len(leads) and found.p_value == sign_flips(list(leads.values()))
     assert not figures.control.rate.low > figures.control.chance, "the options give answers away"
 
     # The page says it, wrong ones included.

@@ -67,11 +67,12 @@ def test_the_claims_name_the_figures() -> None:
     found = claims(figures(gain=40.0))
     assert "70.0 % (67.0–73.0)" in found[0] and "30.0 % (27.0–33.0)" in found[0]
     assert "40.0 points more (36.0–44.0; p < 0.001)" in found[0]
-    assert "not to be told from chance (25.0 %)" not in found[0]
+    assert found[0].startswith("Of 600 unseen questions on 300 contents") and found[0].count("above chance") == 2
+    assert "the first 1,800,000, the plain one 900,000" in found[0]
     assert "Writing the chain gives it 39.5 points more" in found[2]
-    assert "95.0 % (93.0–97.0) of the fundamentals, 90.0 % (88.0–92.0) of the chains" in found[3]
+    assert "95.0 % (93.0–97.0) of the 400 fundamentals on 200 gold texts, 90.0 % (88.0–92.0) of the 400 ch" in found[3]
     assert "2,300 of 2,400 fundamentals, of which 99.6 % (98.6–100.0) are exact, and refused 95 of the 105" in found[4]
-    assert "25.3 %" in found[5] and "do not give the answers away" in found[5]
+    assert "25.3 %" in found[5] and "23.5 %" in found[5] and "do not give the answers away" in found[5]
 
 
 @given(gain=st.floats(-30, 60), p=st.floats(0, 1), half=st.floats(0.1, 20))
@@ -85,12 +86,40 @@ def test_a_difference_is_called_what_it_is(gain: float, p: float, half: float) -
     assert (" points fewer (" in said) is (surely and found.points < 0)
 
 
-def test_options_that_tell_and_a_chain_that_does_not_help_are_said_so() -> None:
-    made = figures(gain=1.0)
-    made = replace(made, control=replace(made.control, rate=rate(240, 600)))
-    found = claims(made)
-    assert "not significant" in found[0] and "does not help" in found[2]
-    assert "the options give part of the answers away" in found[5]
+@pytest.mark.parametrize(
+    ("gain", "said"),
+    [(40.0, "Writing the chain gives it 39.5 points more"), (1.0, "Whether writing the chain helps it is not decided:"),
+     (-20.0, "Writing the chain harms it: 20.5 points fewer")],
+)  # fmt: skip
+def test_a_chain_helps_or_harms_or_it_is_not_decided(gain: float, said: str) -> None:
+    assert said in claims(figures(gain=gain))[2]
+
+
+def test_a_student_at_chance_is_called_so_beside_the_headline() -> None:
+    made = figures()
+    scores = tuple(replace(one, rate=rate(156, 600)) if one.student == PLAIN else one for one in made.scores)
+    found = claims(replace(made, scores=scores))[0]
+    assert "26.0 % (23.0–29.0), not to be told from chance (25.0 %)" in found
+
+
+@pytest.mark.parametrize(
+    ("right", "rule", "half", "said"),
+    [(240, 150, 0.03, "the options give part of the answers away"), (150, 240, 0.03, "give part of the answers away"),
+     (17, 10, 0.13, "no leak found; up to 43.4 % is not excluded"), (150, 150, 0.03, "do not give the answers away")],
+)  # fmt: skip
+def test_the_control_says_what_it_may_say(right: int, rule: int, half: float, said: str) -> None:
+    of = 56 if right < 100 else 600
+    made = figures()
+    control = replace(made.control, rate=rate(right, of, half), rule=rate(rule, of, half))
+    assert said in claims(replace(made, control=control))[5]
+
+
+def test_a_teacher_trained_here_is_named_by_its_declaration() -> None:
+    made = figures()
+    teacher = replace(made.teacher, trained_here=True, declaration="nano/teacher-short")
+    made = replace(made, teacher=teacher)
+    assert "by nano/teacher-short: on the families of this run alone" in limits(made)[-1]
+    assert "trained in this run by nano/teacher-short" in Words(quickstart_page(made)).text
 
 
 def test_a_run_of_another_size_says_so() -> None:

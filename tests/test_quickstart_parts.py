@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 
 from teacherlm.api.quickstart_declared import TEST, TRAIN, lay_out, read_declared, sized
 from teacherlm.api.quickstart_examples import choose_examples
-from teacherlm.api.quickstart_explained import exactness, judged, make_questions
+from teacherlm.api.quickstart_explained import Made, contents, exactness, guess, judged, make_questions
 from teacherlm.api.quickstart_figures import ALL, CHAIN_FIRST, COMPARED, PLAIN, Said, Text, Way
 from teacherlm.api.quickstart_journal import Journal
 from teacherlm.api.quickstart_scores import differences, scores
+from teacherlm.api.quickstart_students import Model
 from teacherlm.api.quickstart_trainings import Order, train_side_by_side
+from teacherlm.core.bundle import bundled
 from teacherlm.core.errors import Mistake
 from teacherlm.curriculum.draw import questions
 from teacherlm.curriculum.families import families
@@ -108,7 +111,7 @@ def test_scores_and_differences_count_what_was_said(data: st.DataObject) -> None
         assert score.rate.low <= score.rate.share <= score.rate.high
         assert sum(part.rate.right for part in score.families) == score.rate.right
         assert sum(part.rate.of for part in score.families) == 30
-    for found, (first, second) in zip(differences(answers, 1), COMPARED, strict=True):
+    for found, (first, second) in zip(differences(answers, made, 1), COMPARED, strict=True):
         assert found.points == pytest.approx(100 * (sum(right[second]) - sum(right[first])) / 30)
         assert found.low <= found.points + 1e-9 and found.points - 1e-9 <= found.high
 
@@ -129,6 +132,50 @@ def test_exactness_and_verdicts_are_counted_apart() -> None:
     assert (chains.asked, chains.accepted, chains.rejected) == (28, 26, 2)
     assert (chains.exact_of_accepted.right, chains.exact_of_accepted.of) == (25, 26)
     assert (chains.refused_of_wrong.right, chains.refused_of_wrong.of) == (1, 2)
+    # Texts that are to be the same count once.
+    assert rates[ALL, "fundamentals"].distinct == len({one.fundamentals for one in made.values()}) < 28
+
+
+def test_questions_of_one_content_widen_the_intervals() -> None:
+    made = some_questions(60)
+    once = answers_of(made, {pair: [place % 3 > 0 for place in range(60)] for pair in WAYS})
+    thrice = {f"{copy} {sample}": one for sample, one in made.items() for copy in range(3)}
+    again = {pair: [one for one in said for _ in range(3)] for pair, said in once.items()}
+    names = sorted({one.family for one in made.values()})
+    for few, many in zip(scores(once, made, names), scores(again, thrice, names), strict=True):
+        assert many.rate.of == 180 and many.rate.distinct == few.rate.distinct == len(set(contents(made)))
+        assert (many.rate.low, many.rate.high) == pytest.approx((few.rate.low, few.rate.high), abs=0.02)
+
+
+def test_the_control_shows_the_best_single_rule_as_well() -> None:
+    declared = sized(read_declared(), 60)
+    made = some_questions(56)
+    names = tuple(dict.fromkeys(one.family for one in made.values()))
+    found = guess(replace(declared, control=140), Made({}, made, names))
+    for of in (found.rate, found.rule):
+        assert of.of == 56 and of.distinct == len(set(contents(made))) and of.low <= of.share <= of.high
+
+
+def test_only_what_a_training_reads_decides_whether_it_is_done_again(tmp_path: Path) -> None:
+    project = lay_out(read_declared(), tmp_path, None)
+    students = read_declared().students.values()
+
+    def key() -> list[str]:
+        return [Model(project, name, None).key("data") for name in students]
+
+    before = key()
+    shipped = (bundled() / "train" / "layouts.yaml").read_text()
+    path = project.files.root / "train" / "layouts.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(shipped.replace('about: "Question and answer, as text."', "about: Other words."))
+    assert "Other words" in path.read_text()
+    assert key() == before
+    path.write_text(shipped + "\nunrelated:\n  about: New.\n  response: [answer, fundamentals]\n")
+    assert key() == before
+    assert "\nplain-text: {" in shipped
+    path.write_text(shipped.replace("\nplain-text: {", "\nplain-text: {asks: true, "))
+    # The chain-first student falls back on it where there is no chain.
+    assert not set(key()) & set(before)
 
 
 @given(wrong=st.integers(0, 28), count=st.integers(1, 10))

@@ -27,7 +27,7 @@ from teacherlm.core.stored import to_json
 NEEDED = ("torch", "transformers", "accelerate", "tokenizers", "starlette", "uvicorn")
 """Of the extra `local`."""
 
-PAGE, FIGURES = "index.html", "figures.json"
+PAGE, FIGURES, PUBLISHED = "index.html", "figures.json", "published"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Quickstarted:
 
 def quickstart(
     workspace: Path,
-    to: Path,
+    to: Path | None,
     audience: Audience,
     *,
     questions: int | None = None,
@@ -51,11 +51,11 @@ def quickstart(
     """Run all steps, and write the page and the figures into the workspace.
 
     Args:
-        to: the folder to publish to.
+        to: the folder to publish to; None: `quickstart/published` in the workspace.
         questions: explained by the teacher and read by the students; None: as declared. With another number all lands
             in a workspace below this one.
         steps: of each training at most; None: as declared.
-        from_scratch: train the teacher too.
+        from_scratch: train the teacher too, by a declaration shorter than that of the shipped one.
 
     Raises:
         MissingExtra: torch or transformers is not installed; nothing was run.
@@ -76,6 +76,8 @@ def quickstart(
     if declared.questions != shipped.questions:
         # Texts about questions that are gone would be judged too: each size has a workspace of its own.
         workspace = workspace / f"{FOLDER}-{declared.questions}"
+    folder = workspace / FOLDER
+    to = folder / PUBLISHED if to is None else to
     run = Steps(declared, workspace, to, audience)
     if from_scratch:
         run.teach(steps)
@@ -85,10 +87,9 @@ def quickstart(
     control = run.guess(made)
     students = run.train(steps)
     answers = run.test(made, steps)
-    folder = workspace / FOLDER
     with run.step("page", "figures, sentences and examples as one file") as doing:
-        texts = read_texts(run.project, declared, TRAIN, made.train)
         shown = read_texts(run.project, declared, TEST, made.test)
+        texts = read_texts(run.project, declared, TRAIN, made.train) | shown
         figures = Figures(
             size=Size(
                 questions=declared.questions,
@@ -107,17 +108,18 @@ def quickstart(
             teacher=Teacher(
                 name=declared.teacher,
                 trained_here=from_scratch,
+                declaration=declared.teacher_training if from_scratch else None,
                 parameters=parameters_of(run.teacher),
                 texts=sum(len(of) for of in texts.values()),
                 asked_now=run.asked,
                 texts_per_second=run.rate,
-                exactness=exactness(texts, made.train, made.families),
+                exactness=exactness(texts, {**made.train, **made.test}, made.families),
             ),
             judged=judged(texts),
             control=control,
             students=students,
             scores=scores(answers, made.test, made.families),
-            differences=differences(answers, declared.seed),
+            differences=differences(answers, made.test, declared.seed),
             steps=tuple(run.journal.steps),
             examples=choose_examples(made.test, shown, answers, declared.examples),
             published_to=str(to),

@@ -11,6 +11,9 @@ KIND_WORDS = {
     "common_mistakes": "common mistakes",
 }
 
+LEAK = 0.05
+"""Above chance: where the control's interval ends higher, that the options tell nothing cannot be said."""
+
 
 def claims(figures: Figures) -> list[str]:
     """What came out, the comparison of the students first; each number with its interval."""
@@ -34,6 +37,9 @@ def limits(figures: Figures) -> list[str]:
         "The chain-first student learns a procedure that it reads in the chains, and is scored after writing one. The "
         "plain student answers at once. They do not spend the same number of tokens, neither in training nor in "
         "answering.",
+        f"Many questions ask the same with other names and words: {score.of:,} test questions have {score.distinct:,} "
+        "different contents, and many explanations the same gold text. The intervals and tests count those of one "
+        "content, or of one gold text, together.",
         f"The {len(figures.size.families)} families of questions are ones that a student of this size can learn from "
         "some hundred examples each; other families of the curriculum are harder for it.",
         "Each student was trained once, with one seed. The intervals are about the draw of the questions, not about "
@@ -41,8 +47,8 @@ def limits(figures: Figures) -> list[str]:
         "The teacher was trained on other questions of the same families. It is shown the answer when it explains, so "
         "a chain that ends in the right answer proves little: that is why the rules recompute the steps.",
         "Writing is not bound to the options: who writes can fall below chance; who chooses among four hardly can.",
-        f"With {score.of:,} test questions an accuracy near that of the plain student is known to about "
-        f"± {half:.1f} points, the accuracy of one family to much less.",
+        f"With {score.of:,} test questions on {score.distinct:,} contents an accuracy near that of the plain student "
+        f"is known to about ± {half:.1f} points, the accuracy of one family to much less.",
     ]
     size = figures.size
     if size.questions != size.questions_declared or size.steps is not None:
@@ -52,7 +58,10 @@ def limits(figures: Figures) -> list[str]:
             f"{size.questions_declared:,}{steps}): its students are not those of the declaration."
         )
     if figures.teacher.trained_here:
-        found.append("The teacher was trained in this run; another machine or version may give other weights.")
+        found.append(
+            f"The teacher was trained in this run, by {figures.teacher.declaration}: on the families of this run "
+            "alone, and on fewer tokens than the shipped one. Another machine or version may give other weights."
+        )
     return found
 
 
@@ -96,9 +105,18 @@ def beside_chance(score: Score, chance: float) -> str:
 def _as_taught(figures: Figures) -> str:
     chain, plain = figures.score(CHAIN_FIRST, "writing"), figures.score(PLAIN, "options")
     difference = figures.difference((PLAIN, "options"), (CHAIN_FIRST, "writing"))
+    chance, read = figures.control.chance, {student.name: student.tokens for student in figures.students}
+    text = (
+        f"Of {chain.rate.of:,} unseen questions on {chain.rate.distinct:,} contents the student that learned to write "
+        f"a chain of thought first answers {with_interval(chain.rate)} right, {beside_chance(chain, chance)}; the "
+        f"plain student {with_interval(plain.rate)}, {beside_chance(plain, chance)}. "
+        f"The first beside the second: {points(difference)}."
+    )
+    if read[CHAIN_FIRST] == read[PLAIN]:
+        return text
     return (
-        f"Of {chain.rate.of:,} unseen questions the student that learned to write a chain of thought first answers "
-        f"{with_interval(chain.rate)} right, the plain student {with_interval(plain.rate)}: {points(difference)}."
+        f"{text} In training they did not read the same number of tokens: the first {read[CHAIN_FIRST]:,}, the plain "
+        f"one {read[PLAIN]:,}."
     )
 
 
@@ -119,16 +137,19 @@ def _without_its_chain(figures: Figures) -> str:
         f"Asked for the answer at once, without its chain, the chain-first student has {with_interval(score.rate)}, "
         f"{beside_chance(score, figures.control.chance)}; beside the plain student that is {points(beside_plain)}."
     )
-    if gain.is_significant and gain.points > 0:
-        return f"{text} Writing the chain gives it {points(gain)}."
-    return f"{text} Its chain does not help it: {points(gain)}."
+    if not gain.is_significant:
+        return f"{text} Whether writing the chain helps it is not decided: {points(gain)}."
+    return f"{text} Writing the chain {'gives it' if gain.points > 0 else 'harms it:'} {points(gain)}."
 
 
 def _teacher(figures: Figures) -> str:
     parts = []
     for kind in KINDS:
         rates = [row.rate for row in figures.teacher.exactness if (row.family, row.kind) == (ALL, kind)]
-        parts += [f"{with_interval(rate)} of the {KIND_WORDS[kind]}" for rate in rates]
+        parts += [
+            f"{with_interval(rate)} of the {rate.of:,} {KIND_WORDS[kind]} on {rate.distinct:,} gold texts"
+            for rate in rates
+        ]
     return (
         f"The teacher, a model of {figures.teacher.parameters / 1e6:.1f} million parameters, explained questions that "
         f"it was not trained on: {_and(parts)} are the curriculum's own, letter for letter."
@@ -152,10 +173,16 @@ def _one_check(judged: Judged) -> str:
 
 def _control(figures: Figures) -> str:
     control = figures.control
-    found = f"Who sees the options alone, without the question, is right in {with_interval(control.rate)}"
-    if control.rate.low > control.chance:
-        return f"{found}, more than chance ({percent(control.chance)}): the options give part of the answers away."
-    return f"{found}; chance is {percent(control.chance)}: the options do not give the answers away."
+    found = (
+        f"Who sees the options alone, without the question, is right in {with_interval(control.rate)}; by the best "
+        f"single rule of each family in {with_interval(control.rule)}; chance is {percent(control.chance)}: "
+    )
+    low, high = max(control.rate.low, control.rule.low), max(control.rate.high, control.rule.high)
+    if low > control.chance:
+        return f"{found}the options give part of the answers away."
+    if high > control.chance + LEAK:
+        return f"{found}no leak found; up to {percent(high)} is not excluded."
+    return f"{found}the options do not give the answers away."
 
 
 def _and(parts: list[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from teacherlm.api.project import Project
@@ -14,8 +14,9 @@ from teacherlm.curriculum.families import families
 from teacherlm.curriculum.question import Question
 from teacherlm.evaluate.exactness import Written
 from teacherlm.evaluate.exactness import exactness as exact_shares
-from teacherlm.evaluate.intervals import share
+from teacherlm.evaluate.intervals import Share, clustered_share
 from teacherlm.schemas.records import KINDS
+from teacherlm.text.normalise import one_line
 
 TEXTS = """
     SELECT r.sample_id, r.kind, r.text, coalesce(v.verdict, r.status) AS verdict,
@@ -67,12 +68,28 @@ def read_texts(
     return found
 
 
-def rate(right: int, of: int) -> Rate:
-    """With its interval; from 0 to 1 where nothing was counted."""
-    if not of:
-        return Rate(right=0, of=0, low=0.0, high=1.0)
-    found = share(right, of)
-    return Rate(right=right, of=of, low=found.low, high=found.high)
+def contents(made: Mapping[str, Question]) -> list[Hashable]:
+    """What each question asks, whatever its names and wording."""
+    return [(question.family, question.core) for question in made.values()]
+
+
+def rate(right: Sequence[bool], clusters: Sequence[Hashable]) -> Rate:
+    """With its interval; from 0 to 1 where nothing was counted.
+
+    Args:
+        right: of each item, whether it counts.
+        clusters: its content, or its gold text.
+    """
+    return _rate(clustered_share(right, clusters)) if right else Rate(right=0, of=0, distinct=0, low=0.0, high=1.0)
+
+
+def _rate(found: Share, distinct: int | None = None) -> Rate:
+    count = found.clusters if distinct is None else distinct
+    return Rate(right=found.count, of=found.total, distinct=count or found.total, low=found.low, high=found.high)
+
+
+def _gold(texts: Sequence[Text]) -> list[str]:
+    return [one_line(text.gold) for text in texts]
 
 
 def exactness(
@@ -86,7 +103,7 @@ def exactness(
     ]
     found = {(one.family or ALL, one.kind): one.exact for one in exact_shares(written)}
     return tuple(
-        Exactness(family=family, kind=kind, rate=rate(found[family, kind].count, found[family, kind].total))
+        Exactness(family=family, kind=kind, rate=_rate(found[family, kind]))
         for family in (*names, ALL)
         for kind in KINDS
         if (family, kind) in found
@@ -109,8 +126,8 @@ def judged(texts: Mapping[str, Mapping[str, Text]]) -> tuple[Judged, ...]:
                 kind=kind,
                 asked=len(written),
                 **counts,
-                exact_of_accepted=rate(sum(text.is_exact for text in accepted), len(accepted)),
-                refused_of_wrong=rate(sum(text.verdict != "accepted" for text in wrong), len(wrong)),
+                exact_of_accepted=rate([text.is_exact for text in accepted], _gold(accepted)),
+                refused_of_wrong=rate([text.verdict != "accepted" for text in wrong], _gold(wrong)),
             )
         )
     return tuple(found)
@@ -120,6 +137,10 @@ def guess(declared: Declared, made: Made) -> Control:
     """Guess the test questions by their options alone."""
     learned = list(questions(families(made.families), TRAIN, declared.control, declared.seed))
     found = options_only(learned, list(made.test.values()))[-1]
-    right = round(found.accuracy * found.asked)
+    asked = contents(made.test)
+
+    def of(hits: Sequence[bool]) -> Rate:
+        return _rate(clustered_share(hits, asked), len(set(asked)))
+
     about = "a conditional logit over all that can be seen of the options"
-    return Control(rate=rate(right, found.asked), chance=found.chance, about=about)
+    return Control(rate=of(found.hits), chance=found.chance, about=about, rule=of(found.rule_hits))

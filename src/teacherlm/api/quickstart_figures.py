@@ -20,10 +20,13 @@ was taught to and the answer is taken from its text."""
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rate:
-    """A count among others, and the 95 % interval of the share behind it (Wilson)."""
+    """A count among others, and the 95 % interval of the share behind it (Wilson, by the design effect)."""
 
     right: int
     of: int
+    distinct: int
+    """Different contents of these questions, or different gold texts of these explanations. Those of one are not
+    independent, and the interval allows for it."""
     low: float
     high: float
 
@@ -66,9 +69,11 @@ class Teacher:
     name: str
     trained_here: bool
     """By this run (`--from-scratch`), not shipped."""
+    declaration: str | None
+    """What trained it in this run, `train/DECLARATION.yaml`; None: it is the shipped one."""
     parameters: int
     texts: int
-    """Texts of the dataset that it wrote."""
+    """Texts of the dataset that it wrote, those of the examples included."""
     asked_now: int
     """Of these, texts that this run asked for; the others were in the ledger."""
     texts_per_second: float | None
@@ -133,9 +138,11 @@ class Difference:
     """Accuracy of the second less that of the first, in percentage points."""
     low: float
     high: float
-    """95 % interval of `points`, by the paired bootstrap."""
+    """95 % interval of `points`, by the paired bootstrap over contents."""
     p_value: float
-    """McNemar's exact test."""
+    """The exact sign-flip test over contents; McNemar's where each question has a content of its own."""
+    distinct: int
+    """Different contents of the questions."""
 
     @property
     def is_significant(self) -> bool:
@@ -145,12 +152,15 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Control:
-    """Guessing from the options alone, the question unseen."""
+    """Guessing from the options alone, the question unseen. The intervals take questions of one content as all alike,
+    so they are rather too wide."""
 
     rate: Rate
     chance: float
     about: str
     """How it guesses."""
+    rule: Rate
+    """The same by one rule for each family, such as "the second largest": the one that was right most often."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

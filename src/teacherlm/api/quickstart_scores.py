@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from teacherlm.api.quickstart_explained import rate
+from teacherlm.api.quickstart_explained import contents, rate
 from teacherlm.api.quickstart_figures import COMPARED, Difference, FamilyScore, Said, Score, Way
 from teacherlm.curriculum.question import Question
 from teacherlm.evaluate.answers import Prediction, by_generation, by_likelihood
@@ -62,18 +62,20 @@ def _said(student: str, way: Way, one: Prediction) -> Said:
 def scores(answers: Answers, questions: Mapping[str, Question], families: Sequence[str]) -> tuple[Score, ...]:
     """Accuracies, over all questions and by family."""
     of_family = [question.family for question in questions.values()]
+    asked = contents(questions)
     found = []
     for (student, way), said in answers.items():
         by_family = []
         for family in families:
-            mine = [one.is_right for one, name in zip(said, of_family, strict=True) if name == family]
-            if mine:
-                by_family.append(FamilyScore(family=family, rate=rate(sum(mine), len(mine))))
+            places = [place for place, name in enumerate(of_family) if name == family]
+            if places:
+                mine = rate([said[place].is_right for place in places], [asked[place] for place in places])
+                by_family.append(FamilyScore(family=family, rate=mine))
         found.append(
             Score(
                 student=student,
                 way=way,
-                rate=rate(sum(one.is_right for one in said), len(said)),
+                rate=rate([one.is_right for one in said], asked),
                 unanswered=sum(one.answer is None for one in said),
                 families=tuple(by_family),
             )
@@ -81,16 +83,17 @@ def scores(answers: Answers, questions: Mapping[str, Question], families: Sequen
     return tuple(found)
 
 
-def differences(answers: Answers, seed: int) -> tuple[Difference, ...]:
-    """The comparisons of `COMPARED`, in percentage points.
+def differences(answers: Answers, questions: Mapping[str, Question], seed: int) -> tuple[Difference, ...]:
+    """The comparisons of `COMPARED`, in percentage points; questions of one content are drawn and tested together.
 
     Args:
         seed: of the bootstrap.
     """
-    found = []
+    asked, found = contents(questions), []
     for first, second in COMPARED:
         # `paired` takes the second from the first.
-        made = paired([one.is_right for one in answers[second]], [one.is_right for one in answers[first]], seed=seed)
+        one, other = ([said.is_right for said in answers[pair]] for pair in (second, first))
+        made = paired(one, other, seed=seed, clusters=asked)
         found.append(
             Difference(
                 first=first[0],
@@ -101,6 +104,7 @@ def differences(answers: Answers, seed: int) -> tuple[Difference, ...]:
                 low=100 * made.low,
                 high=100 * made.high,
                 p_value=made.p,
+                distinct=len(set(asked)),
             )
         )
     return tuple(found)

@@ -82,7 +82,8 @@ class Steps:
     def teach(self, max_steps: int | None) -> None:
         """Train the teacher, and ask that one."""
         model = Model(self.project, self.declared.teacher_training, max_steps)
-        with self.step("teacher", "the teacher is trained on questions of its own") as doing:
+        about = f"a teacher is trained by {model.training}, on questions of its own"
+        with self.step("teacher", about) as doing:
             made_by = folder_digest(Path(teacherlm.curriculum.__file__).parent, "*.py")
             doing.done_now = self._train({"teacher": model}, made_by)
             record = model.record() or {}

@@ -14,6 +14,7 @@ from teacherlm.api.train import TRIAL
 from teacherlm.core.files import read_json
 from teacherlm.core.keys import digest, folder_digest
 from teacherlm.project.layouts import Layout
+from teacherlm.train.declaration import Training
 from teacherlm.train.metrics import NAME, read_lines
 from teacherlm.train.read import read_layouts, read_training
 from teacherlm.train.request import MODELS, RECORD
@@ -46,8 +47,10 @@ class Model:
         Args:
             data: fingerprint of what it reads.
         """
-        layouts = {name: asdict(layout) for name, layout in self._layouts.items()}
-        return digest([asdict(self._declared), layouts, self._max_steps, data])
+        read = [source for stage in self._declared.stages for source in stage.data]
+        used = {name for source in read for name in (*source.layouts, source.fallback)}
+        layouts = {name: _decides(layout) for name, layout in self._layouts.items() if name in used}
+        return digest([_decides(self._declared), layouts, self._max_steps, data])
 
     def record(self) -> dict[str, Any] | None:
         """What its training left; None where it is not finished."""
@@ -97,6 +100,11 @@ class Model:
     @property
     def _layouts(self) -> dict[str, Layout]:
         return read_layouts(self._project.files)
+
+
+def _decides(declared: Layout | Training) -> dict[str, Any]:
+    """All but what it says about itself."""
+    return {name: value for name, value in asdict(declared).items() if name != "about"}
 
 
 def parameters_of(model: str) -> int:

@@ -15,9 +15,12 @@ from teacherlm.project.find import workspace_path
 app = typer.Typer()
 
 
-@app.command(rich_help_panel=options.MAKE, epilog="Example: teacherlm quickstart --to published")
+@app.command(rich_help_panel=options.MAKE, epilog="Example: teacherlm quickstart --workspace demo")
 def quickstart(
-    to: Annotated[Path, typer.Option("--to", help="Folder to publish to.")] = Path("published"),
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", help="Folder to publish to.", show_default="quickstart/published in the workspace"),
+    ] = None,
     workspace: options.WorkspaceOption = None,
     questions: Annotated[
         int | None,
@@ -29,7 +32,9 @@ def quickstart(
     steps: Annotated[
         int | None, typer.Option(help="Steps of each training at most: a trial.", show_default="as declared")
     ] = None,
-    from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Train the teacher too.")] = False,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Train a teacher too, a smaller training than the shipped one's.")
+    ] = False,
     format: options.FormatOption = Format.table,
 ) -> None:
     """Make questions, let a small teacher explain them, check, publish, train two students, compare them on one page.
@@ -37,6 +42,7 @@ def quickstart(
     Runs again do only what has changed. Two cores take some minutes (docs/quickstart.md).
     """
     from teacherlm.api.quickstart import quickstart as run
+    from teacherlm.api.quickstart_claims import claims, limits
     from teacherlm.api.quickstart_steps import Stopped
     from teacherlm.cli.show_quickstart import Follower, quickstarted
     from teacherlm.core.stored import to_json
@@ -47,7 +53,9 @@ def quickstart(
         with outcome.collecting():
             made = run(root, to, follower, questions=questions, steps=steps, from_scratch=from_scratch)
             figures: dict[str, Any] = orjson.loads(to_json(made.figures))
-            outcome.rows.append({"page": str(made.page), "published": str(made.published), **_with_shares(figures)})
+            said = {"claims": claims(made.figures), "limits": limits(made.figures)}
+            places = {"page": str(made.page), "published": str(made.published)}
+            outcome.rows.append({**places, **said, **_with_shares(figures)})
             follower.close()
             if format is Format.table:
                 quickstarted(made)

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from teacherlm.api.augment import Augmented
 from teacherlm.api.quickstart import Quickstarted
-from teacherlm.api.quickstart_claims import claims, limits, signed
-from teacherlm.api.quickstart_figures import COMPARED, Figures, Step
+from teacherlm.api.quickstart_claims import KIND_WORDS, claims, limits, signed
+from teacherlm.api.quickstart_figures import ALL, COMPARED, Figures, Rate, Step
 from teacherlm.cli.output import err, out, table
 from teacherlm.cli.progress import augment_line, is_terminal
 
@@ -105,6 +105,8 @@ def _teacher(figures: Figures) -> None:
         for family in families
     ]
     table(rows, ["exact %", *kinds])
+    of = [f"{found[ALL, kind].of:,} {KIND_WORDS[kind]} on {found[ALL, kind].distinct:,} gold texts" for kind in kinds]
+    out.print(f"all: {', '.join(of)}", markup=False)
 
 
 def _students(figures: Figures) -> None:
@@ -114,23 +116,17 @@ def _students(figures: Figures) -> None:
             "asked by": score.way,
             "right": score.rate.right,
             "of": score.rate.of,
+            "contents": score.rate.distinct,
             "%": f"{100 * score.rate.share:.1f}",
             "95 % interval": f"{100 * score.rate.low:.1f} to {100 * score.rate.high:.1f}",
             "no answer": score.unanswered,
         }
         for score in figures.scores
     ]
-    control = figures.control.rate
-    rows.append(
-        {
-            "student": "none",
-            "asked by": "options, the question unseen",
-            "right": control.right,
-            "of": control.of,
-            "%": f"{100 * control.share:.1f}",
-            "95 % interval": f"{100 * control.low:.1f} to {100 * control.high:.1f}",
-        }
-    )
+    rows += [
+        _guessed("options, the question unseen", figures.control.rate),
+        _guessed("best single rule on the options", figures.control.rule),
+    ]
     table(rows, list(rows[0]))
     lines = []
     for pair in COMPARED:
@@ -144,3 +140,15 @@ def _students(figures: Figures) -> None:
             }
         )
     table(lines, list(lines[0]))
+
+
+def _guessed(how: str, rate: Rate) -> dict[str, object]:
+    return {
+        "student": "none",
+        "asked by": how,
+        "right": rate.right,
+        "of": rate.of,
+        "contents": rate.distinct,
+        "%": f"{100 * rate.share:.1f}",
+        "95 % interval": f"{100 * rate.low:.1f} to {100 * rate.high:.1f}",
+    }

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
@@ -50,6 +49,10 @@ class Guesses:
     rule_high: float
     chance: float
     """One by the number of options."""
+    hits: tuple[bool, ...]
+    """Of each question, in the order given, whether the guesser was right ..."""
+    rule_hits: tuple[bool, ...]
+    """... and whether the rule was."""
 
     @property
     def leaks(self) -> bool:
@@ -86,7 +89,7 @@ def options_only(train: Sequence[Question], test: Sequence[Question]) -> list[Gu
     rows = []
     for name, rule, hits, rule_hits in [
         *zip(names, found_rules, right, right_by_rule, strict=True),
-        ("all", "each family's", list(chain(*right)), list(chain(*right_by_rule))),
+        ("all", "each family's", _in_order(test, names, right), _in_order(test, names, right_by_rule)),
     ]:
         low, high = wilson(sum(hits), len(hits), comparisons=2 * len(names))
         rule_low, rule_high = wilson(sum(rule_hits), len(hits), comparisons=2 * len(names))
@@ -102,9 +105,17 @@ def options_only(train: Sequence[Question], test: Sequence[Question]) -> list[Gu
                 rule_low=rule_low,
                 rule_high=rule_high,
                 chance=chance,
+                hits=tuple(map(bool, hits)),
+                rule_hits=tuple(map(bool, rule_hits)),
             )
         )
     return rows
+
+
+def _in_order(test: Sequence[Question], names: Sequence[str], hits: Sequence[Iterable[bool]]) -> list[bool]:
+    """Hits that are given family by family, in the order of the questions."""
+    left = {name: iter(of_family) for name, of_family in zip(names, hits, strict=True)}
+    return [next(left[question.family]) for question in test]
 
 
 def wilson(right: int, asked: int, *, comparisons: int = 1) -> tuple[float, float]:

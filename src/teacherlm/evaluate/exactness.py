@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from teacherlm.evaluate.intervals import Share, share
+from teacherlm.evaluate.intervals import Share, clustered_share
 from teacherlm.text.normalise import one_line
 
 
@@ -32,7 +31,7 @@ class Exactness:
 
 
 def exactness(texts: Iterable[Written]) -> list[Exactness]:
-    """Shares of exact texts with Wilson's intervals; blanks do not count.
+    """Shares of exact texts with intervals that take those with the same gold text as one cluster; blanks do not count.
 
     Returns:
         Each kind over all families first, then family by family, in the order in which they came.
@@ -40,12 +39,12 @@ def exactness(texts: Iterable[Written]) -> list[Exactness]:
     >>> [str(one.exact) for one in exactness([Written("add", "fundamentals", " Sums  add up. ", "Sums add up.")])]
     ['100.0% (20.7% to 100.0%)', '100.0% (20.7% to 100.0%)']
     """
-    asked: Counter[tuple[str | None, str]] = Counter()
-    exact: Counter[tuple[str | None, str]] = Counter()
+    same: dict[tuple[str | None, str], list[bool]] = {}
+    gold: dict[tuple[str | None, str], list[str]] = {}
     for one in texts:
-        same = one.text is not None and one_line(one.text) == one_line(one.gold)
         for family in (None, one.family):
-            asked[family, one.kind] += 1
-            exact[family, one.kind] += same
-    ordered = sorted(asked, key=lambda key: key[0] is not None)
-    return [Exactness(family, kind, share(exact[family, kind], asked[family, kind])) for family, kind in ordered]
+            key = family, one.kind
+            same.setdefault(key, []).append(one.text is not None and one_line(one.text) == one_line(one.gold))
+            gold.setdefault(key, []).append(one_line(one.gold))
+    ordered = sorted(same, key=lambda key: key[0] is not None)
+    return [Exactness(*key, clustered_share(same[key], gold[key])) for key in ordered]
