@@ -65,6 +65,7 @@ def augmented(workspace: Path, kind: str = "augmented") -> None:
         row["quality"] = dict.fromkeys(("fundamentals", "chain_of_thought", "common_mistakes"), score)
         rows.append(row)
     schema = record("augmented").arrow() if kind == "augmented" else record("sample").arrow()
+    (workspace / "samples" / "rust").mkdir(parents=True, exist_ok=True)  # by which a dataset is known
     path = workspace / kind / "rust" / "train" / "0.parquet"
     path.parent.mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist([{n: row[n] for n in schema.names} for row in rows], schema=schema), path)
@@ -129,6 +130,34 @@ def test_a_trial_lands_elsewhere_and_is_marked(tmp_path: Path) -> None:
     assert not (workspace / "models" / "tiny").exists()
 
 
+@pytest.mark.parametrize("asked", [{"restart": True}, {"max_steps": 1}])
+def test_a_restart_leaves_what_is_not_its_own(tmp_path: Path, asked: dict[str, Any]) -> None:
+    opened = teacherlm.open(project(tmp_path / "p"), workspace=tmp_path / "w")
+    precious = tmp_path / ("out.trial" if "max_steps" in asked else "out") / "second" / "f"
+    precious.parent.mkdir(parents=True)
+    precious.write_text("precious")
+    with pytest.raises(Mistake, match="holds something else"):
+        opened.train("tiny", output=tmp_path / "out", **asked)
+    assert precious.read_text() == "precious"
+
+
+def test_a_restart_that_cannot_begin_leaves_what_was_trained(tmp_path: Path) -> None:
+    folder, workspace = project(tmp_path / "p", AUGMENTED, "rust"), tmp_path / "w"
+    augmented(workspace)
+    augmented(workspace, "samples")
+    opened = teacherlm.open(folder, workspace=workspace)
+    (before,) = opened.train("rust").stages
+    project(folder, AUGMENTED.replace("max_position_embeddings: 128", "max_position_embeddings: 32"), "rust")
+    with pytest.raises(Mistake, match="32 positions"):
+        opened.train("rust", restart=True)
+    record = workspace / "models" / "rust" / "only" / "training.json"
+    assert orjson.loads(record.read_bytes())["finished_at"] == before["finished_at"]
+    project(folder, AUGMENTED, "rust")
+    (anew,) = opened.train("rust", restart=True).stages
+    assert not anew["already"]
+    assert anew["first_loss"] == pytest.approx(before["first_loss"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "where"),
     [
@@ -145,6 +174,7 @@ def test_what_is_given_wrong_is_named(tmp_path: Path, arguments: tuple[str, ...]
 
 def test_records_of_a_workspace_are_read_where_the_condition_holds(tmp_path: Path) -> None:
     folder, workspace = project(tmp_path / "p", AUGMENTED, "rust"), tmp_path / "w"
+    (workspace / "samples" / "rust").mkdir(parents=True)
     opened = teacherlm.open(folder, workspace=workspace)
     with pytest.raises(Mistake, match="has no split `train`") as absent:
         opened.train("rust")

@@ -222,11 +222,12 @@ def test_a_rate_is_taken_from_an_earlier_run_of_the_same_model(tmp_path: Path) -
     augmented(tmp_path)
     mine = project(tmp_path)
     model = mine.plan_train("mine").shape.parameters
-    for name, parameters, seconds in (("a", model, 10.0), ("b", model + 1, 1.0)):
+    for name, parameters, seconds in (("a", model, 10.0), ("b", model + 1, 1.0), ("c", model, 1.0)):
         folder = tmp_path / "workspace" / "models" / "other" / name
         folder.mkdir(parents=True)
         record = {"training": "other", "stage": name, "settings": {}, "tokens": 5000, "processes": 2, "device": "CPU"}
         record |= {"parameters": parameters, "precision": "float32", "seconds": seconds, "finished_at": name}
+        record["partial"] = name == "c"
         (folder / "training.json").write_text(json.dumps(record))
     rate = mine.plan_train("mine").rate
     assert (rate.tokens_per_second, rate.by) == (250.0, "measured on CPU in other, stage a")
@@ -281,6 +282,13 @@ def test_a_configuration_of_which_no_model_can_be_made(tmp_path: Path, config: s
     with pytest.raises(Mistake) as caught:
         project(tmp_path, text.replace("dataset: d", "procedural: {count: 1, seed: 1}")).plan_train("mine")
     assert caught.value.where == "train/mine.yaml:2:7"
+
+
+def test_shipped_declarations_are_planned_in_every_project_and_trained_where_their_data_is(tmp_path: Path) -> None:
+    mine = project(tmp_path)
+    assert mine.plan_train("paper/students/multi-plain/bloom-560m").stages[0].steps
+    with pytest.raises(Mistakes, match="`p3-sense-3k` ships with teacherlm"):
+        mine.train("paper/students/multi-plain/bloom-560m")
 
 
 def test_a_vocabulary_to_be_trained_gives_the_models_size() -> None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, TypedDict
 
 from teacherlm.api.plan_train_data import Sizes
 from teacherlm.api.train import outputs
+from teacherlm.api.train_names import unknown
 from teacherlm.core.errors import Mistake, Mistakes
-from teacherlm.train.checks import unknown_data
 from teacherlm.train.forecast import UTILISATION
 from teacherlm.train.plan import Rate, TrainPlan, given_rate, plan
 from teacherlm.train.read import BoundTraining, plain_name, read_layouts, read_training
@@ -58,8 +58,7 @@ def plan_train(
             raise Mistake(f"is {value:g}", f"give a number above 0{most}", option)
     bound = read_training(project.files, name)
     training = bound.training
-    datasets = [*project.datasets, *project.workspace.datasets()]
-    if problems := unknown_data(training, bound.located, datasets, project.collections):
+    if problems := unknown(project, bound, or_shipped=True):
         raise Mistakes(problems)
     shape = shape_at_the_root(project, bound)
     sizes = Sizes(project, read_layouts(project.files), training.window, text_tokens)
@@ -91,8 +90,8 @@ def _measured(project: Project, bound: BoundTraining, shape: Shape) -> Rate | No
     for record in outputs(project.workspace.root):
         same = record.get("parameters") == shape.parameters and record.get("precision") == bound.training.precision
         seconds, count = record.get("seconds") or 0.0, record.get("processes") or 1
-        if not same or not seconds or not record.get("tokens"):
-            continue
+        if not same or not seconds or not record.get("tokens") or record.get("partial"):
+            continue  # the first steps of a trial are slower than the others
         place = f"{record['training']}, stage {record['stage']}"
         speed = Rate(
             tokens_per_second=round(record["tokens"] / seconds / count, 1),

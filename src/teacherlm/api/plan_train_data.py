@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from teacherlm.api.session import connect, parquet
 from teacherlm.api.tokens import PER_TOKEN
+from teacherlm.api.train_names import members, shipped, unbuilt
 from teacherlm.builders.collection import declared_splits
 from teacherlm.builders.mixing import sizes
 from teacherlm.core.errors import Mistake
@@ -54,16 +55,16 @@ class Sizes:
             return self._files([workspace.augmented(data.dataset), workspace.samples(data.dataset)], data)
         opened = self._collection(str(data.collection))
         found: list[Path] = []
-        for name in opened.datasets:
-            own = self._files([opened.workspace.augmented(name), opened.workspace.samples(name)], data)
-            if not own:
-                return []
-            found += own
+        if unbuilt(opened, data):
+            return []
+        for name in members(opened, data):
+            found += self._files([opened.workspace.augmented(name), opened.workspace.samples(name)], data)
         return found
 
     def _collection(self, name: str) -> OpenCollection:
         if name not in self._opened:
-            self._opened[name] = self._project.collection(name)
+            own = self._project
+            self._opened[name] = (own if name in own.collections else shipped(own)).collection(name)
         return self._opened[name]
 
     @staticmethod
@@ -131,9 +132,10 @@ class Sizes:
         if data.collection is not None:
             return self._samples(self._collection(data.collection))
         name = str(data.dataset)
-        if name not in self._project.datasets:
+        project = self._project if name in self._project.datasets else shipped(self._project)
+        if name not in project.datasets:
             return None
-        source = self._project.recipe(name).recipe.source
+        source = project.recipe(name).recipe.source
         if data.split not in declared_splits(source):
             return None
         return (source.rows or {}).get(data.split)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import yaml
 
 from teacherlm.api.train_data import Records
+from teacherlm.api.train_names import unknown
 from teacherlm.api.train_rows import outputs as outputs
 from teacherlm.core.errors import MissingExtra, Mistake, Mistakes
 from teacherlm.core.files import read_json
 from teacherlm.core.locks import held
-from teacherlm.train.checks import unknown_data
 from teacherlm.train.processes import is_first
 from teacherlm.train.progress import Progress
 from teacherlm.train.read import BoundTraining, plain_name, read_layouts, read_training
@@ -34,7 +34,7 @@ class TrainOptions(TypedDict, total=False):
     from_stage: str | None
     """Run this one and those after it."""
     restart: bool
-    """Throw away checkpoints and outputs of the stages to run."""
+    """Throw away checkpoints and outputs of the stages to run, once all that can be checked was."""
     max_steps: int | None
     """A trial: every stage ends there; lands in `models/NAME.trial` and is marked as partial."""
     output: str | Path | None
@@ -76,8 +76,7 @@ def train(
     quiet.disable_progress_bar()
     name = plain_name(name)
     bound = read_training(project.files, name)
-    datasets = [*project.datasets, *project.workspace.datasets()]
-    if problems := unknown_data(bound.training, bound.located, datasets, project.collections):
+    if problems := unknown(project, bound, or_shipped=False):
         raise Mistakes(problems)
     from teacherlm.train.run import train as run
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from teacherlm.api.session import connect, parquet
 from teacherlm.api.sql_published import PublishedSource
+from teacherlm.api.train_names import members, some, unbuilt
 from teacherlm.api.workspace import Workspace
 from teacherlm.core.errors import Mistake
 from teacherlm.core.keys import digest, file_digest
@@ -88,14 +89,25 @@ class Records:
             from teacherlm.api.collections import open_collection
 
             opened = open_collection(self._project, data.collection)
-            found = [path for name in opened.built for path in self._split(opened.workspace, name, data, False)]
+            if lacking := unbuilt(opened, data):
+                raise Mistake(
+                    f"of `{data.collection}` {len(lacking):,} of {len(members(opened, data)):,} datasets have no split "
+                    f"`{data.split}` in the workspace: {some(lacking)}",
+                    f"build it first: teacherlm build {data.collection}; or name what is not to be had under "
+                    "`leave_out` of the collection",
+                    self._place(data),
+                )
+            found = [
+                path for name in members(opened, data) for path in self._split(opened.workspace, name, data, False)
+            ]
         else:
             assert data.dataset is not None
             found = self._split(self._project.workspace, data.dataset, data, True)
         if not found:
+            name = data.dataset or data.collection
             raise Mistake(
-                f"`{data.dataset or data.collection}` has no split `{data.split}` in the workspace",
-                f"build it first: teacherlm run {data.dataset or data.collection}",
+                f"`{name}` has no split `{data.split}` in the workspace",
+                f"build it first: teacherlm {'run' if self._kinds(data) and data.dataset else 'build'} {name}",
                 self._place(data),
             )
         return found
@@ -110,7 +122,7 @@ class Records:
         if augmented:
             return augmented
         samples = sorted(workspace.samples(name).glob(pattern))
-        kinds = {kind for layout in data.layouts if layout in self._layouts for kind in self._layouts[layout].kinds}
+        kinds = self._kinds(data)
         if samples and kinds and data.fallback is None:
             raise Mistake(
                 f"`{name}` has samples but no rationales yet, and the layouts need {' and '.join(sorted(kinds))}",
@@ -118,6 +130,10 @@ class Records:
                 self._place(data),
             )
         return samples
+
+    def _kinds(self, data: Data) -> set[str]:
+        """Those that the layouts need."""
+        return {kind for layout in data.layouts if layout in self._layouts for kind in self._layouts[layout].kinds}
 
     def _source(self, data: Data) -> PublishedSource:
         given = str(data.published)

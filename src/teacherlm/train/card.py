@@ -21,6 +21,19 @@ def versions() -> dict[str, str]:
     return found
 
 
+WORSE = 1.1
+"""A final loss above so many times the first step's has grown; less may be chance of the first batch."""
+
+
+def worse(record: Mapping[str, Any]) -> str | None:
+    """A sentence on a stage whose loss has grown; None where it has not, or where its first loss was not recorded."""
+    first, final = record.get("first_loss"), record["final_loss"]
+    if first is None or final <= WORSE * first:
+        return None
+    rate = record["schedule"]["learning_rate"]
+    return f"the loss of stage {record['stage']} grew from {first:.3f} to {final:.3f} at learning rate {rate:g}"
+
+
 def card(record: Mapping[str, Any], before: Sequence[Mapping[str, Any]], declaration: str) -> str:
     """The model card of a stage's end, as Markdown with the Hub's front matter.
 
@@ -42,6 +55,8 @@ def card(record: Mapping[str, Any], before: Sequence[Mapping[str, Any]], declara
         ]
     chain = [*before, record]
     lines += ["## Stages", "", *_table(chain), ""]
+    for told in filter(None, map(worse, chain)):
+        lines += [f"**Diverged: {told}.**", ""]
     seconds, cpu = sum(one["seconds"] for one in chain), sum(one["cpu_seconds"] for one in chain)
     gpu = sum(one["gpu_seconds"] for one in chain)
     peak = max(one["peak_memory_mb"] for one in chain)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +13,15 @@ from teacherlm.core.errors import MachineFailed, TeacherlmError
 from teacherlm.core.files import disk_failure
 
 _MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-_DISK = ("No space left on device", "Disk quota exceeded", "inline_container.cc", "iostream error", "file write failed")
+_DISK = (
+    "No space left on device",
+    "Disk quota exceeded",
+    "inline_container.cc",
+    "iostream error",
+    "file write failed",
+    "os error",
+    "I/O error",
+)
 """What safetensors and torch say; torch names its own source file, or C++'s stream."""
 
 
@@ -72,5 +82,17 @@ def saving(folder: Path) -> Iterator[None]:
         raise disk_failure(folder, error) from error
     except Exception as error:
         if any(words in str(error) for words in _DISK):
-            raise disk_failure(folder, OSError(errno.ENOSPC, "no space left")) from error
+            raise disk_failure(folder, _of_the_system(str(error))) from error
         raise
+
+
+def _of_the_system(said: str) -> OSError:
+    """The system's error in a library's words; safetensors ends with `(os error 27)`, torch names no number.
+
+    >>> _of_the_system("I/O error: File too large (os error 27)")
+    OSError(27, 'File too large')
+    """
+    if found := re.search(r"os error (\d+)", said):
+        number = int(found[1])
+        return OSError(number, os.strerror(number))
+    return OSError(errno.EIO, said) if "I/O error" in said else OSError(errno.ENOSPC, "no space left")

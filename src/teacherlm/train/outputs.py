@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from teacherlm.core.clock import now
 from teacherlm.core.errors import Mistake
-from teacherlm.core.files import read_json, replacing_folder, write_json, write_text
+from teacherlm.core.files import disk_errors, read_json, replacing_folder, write_json, write_text
 from teacherlm.train import failures
 from teacherlm.train.card import card, versions
 from teacherlm.train.metrics import NAME, read_lines
 from teacherlm.train.model import Where
 from teacherlm.train.processes import count, is_first, together
-from teacherlm.train.request import RECORD
+from teacherlm.train.request import RECORD, WORK, Request
 from teacherlm.train.settings import DATA, fingerprint
 from teacherlm.train.stage import Ended, Job
 
@@ -39,13 +40,33 @@ def output_of(folder: Path, training: str, stage: str, where: Where) -> dict[str
     Raises:
         Mistake: something else lies where its weights would.
     """
-    if not folder.exists():
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
     found = read_output(folder)
     if found is None or (found["training"], found["stage"]) != (training, stage):
         what = f"the output of {found['training']}, stage {found['stage']}" if found else "something else"
         raise Mistake(f"{folder} holds {what}", "rename the stage, or move that folder away", where(("stages",)))
     return found
+
+
+def throw_away(request: Request, stages: Sequence[str]) -> None:
+    """Remove checkpoints and outputs of stages.
+
+    Raises:
+        Mistake: something else lies where the output of one would; nothing was removed.
+        MachineFailed: the disk refuses.
+    """
+    for stage in stages:
+        output_of(request.folder / stage, request.training.name, stage, request.where)
+    for stage in stages:
+        output = request.folder / stage
+        if output.exists():
+            # Renamed first: half an output, which a kill would leave, could not be told from something else.
+            aside = output.with_name(f".{stage}.{uuid.uuid4().hex[:8]}.tmp")
+            with disk_errors(output):
+                output.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(request.folder / WORK / stage, ignore_errors=True)
 
 
 def save(
@@ -117,6 +138,7 @@ def _record(
         "batch_tokens": stage.batch_tokens,
         "accumulate": job.batches.accumulate,
         "processes": count(),
+        "first_loss": lines[0].loss,
         "final_loss": sum(line.loss for line in end) / len(end),
         "schedule": job.settings["schedule"],
         "seconds": last.seconds,

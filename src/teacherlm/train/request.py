@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -46,7 +45,7 @@ class Request:
     stages: tuple[str, ...] | None = None
     """Those to run; None: all."""
     restart: bool = False
-    """Throw away what there is of the stages to run."""
+    """Throw away what there is of the stages to run, as soon as they are ready to be run anew."""
     max_steps: int | None = None
     """A trial: each stage ends there and is marked as partial."""
 
@@ -95,13 +94,6 @@ def check_stages(request: Request) -> None:
             raise Mistake(f"there is no stage `{name}`", f"{request.training.name} has {', '.join(names)}", "--stages")
     if request.max_steps is not None and request.max_steps < 1:
         raise Mistake(f"is {request.max_steps}", "give a number of 1 or more", "--max-steps")
-
-
-def throw_away(request: Request) -> None:
-    """Remove checkpoints and outputs of the stages to run."""
-    for stage in chosen(request):
-        for path in (request.folder / stage.name, request.folder / WORK / stage.name):
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def stage_place(request: Request, stage: Stage) -> str:

@@ -12,6 +12,7 @@ from teacherlm.core.files import read_json, write_json
 from teacherlm.core.keys import digest
 from teacherlm.train import outputs
 from teacherlm.train.batches import Batches
+from teacherlm.train.card import worse
 from teacherlm.train.encode import Encoder
 from teacherlm.train.metrics import Line
 from teacherlm.train.model import Source, load_model, source_of
@@ -54,7 +55,7 @@ class Stages:
         return source_of(request.training.base, request.find_trained, request.where)
 
     def pending(self, done: Trained) -> list[Pending]:
-        """The stages that are not finished; the others are noted in `done`.
+        """The stages that are not finished, all of them in a restart; the others are noted in `done`.
 
         Raises:
             Mistake: a stage that is finished was declared otherwise, or one to start from is not there.
@@ -76,7 +77,7 @@ class Stages:
             if stage not in wanted:
                 continue
             record = self._records.get(stage.name)
-            if record is not None and request.max_steps is None:
+            if record is not None and request.max_steps is None and not request.restart:
                 same(request, record, settings, place)
                 done.stages.append({**record, "already": True})
                 continue
@@ -143,6 +144,8 @@ class Stages:
             parameters=parameters,
         )
         self._records[one.stage.name] = record
+        if record and (told := worse(record)):
+            self._tell(f"warning: {told}; lower it and train anew: --stages {one.stage.name} --restart")
         return {**record, "already": False}
 
     def _load(self, one: Pending) -> Any:

@@ -236,6 +236,15 @@ class StageTrainer(Trainer):
                 checkpoints.prune(folder, self._keep)
             self.accelerator.wait_for_everyone()
 
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        # Safetensors holds tied weights once: the second name of one is missing in every checkpoint, and nothing is.
+        model: Any = self.model
+        names = {name for name, _ in model.named_parameters()}
+        tied = {name for name, _ in model.named_parameters(remove_duplicate=False) if name not in names}
+        missing = [name for name in load_result.missing_keys if name not in tied]
+        if missing or load_result.unexpected_keys:
+            super()._issue_warnings_after_load(load_result)
+
     def _get_output_dir(self, trial: Any) -> str:
         return str(self._aside) if self._aside is not None else super()._get_output_dir(trial)
 
