@@ -244,6 +244,7 @@ def test_ctrl_c_saves_a_checkpoint_and_exits_with_130(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("launcher", ["--processes", "torchrun"])
 def test_two_processes_take_the_steps_of_one(tmp_path: Path, launcher: str) -> None:
     folder = project(tmp_path / "p", TINY.replace("hidden_dropout: 0.1", "hidden_dropout: 0.0"))

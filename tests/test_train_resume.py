@@ -75,12 +75,14 @@ def test_a_killed_training_ends_as_one_that_was_not(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", range(2))
 def test_killed_at_many_moments_it_ends_the_same(tmp_path: Path, seed: int) -> None:
     killed_and_whole(tmp_path, kills=8, seed=seed)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_torn_checkpoint_is_passed_over_and_another_declaration_is_refused(tmp_path: Path) -> None:
     folder = project(tmp_path / "project")
     whole, torn = tmp_path / "whole", tmp_path / "torn"
