@@ -189,5 +189,5 @@ def test_plan_names_members_sizes_and_what_is_absent(zoo: Command, tmp_path: Pat
 
 def test_a_new_project_has_a_collection_of_its_own(run: Command, tmp_path: Path) -> None:
     run("init", ".")
-    assert re.search(r"sample-100 +64 +64", run("build", "sample-100").out)
+    assert re.search(r"sample-100 +264 +164", run("build", "sample-100").out)
     assert "p3-sense" not in (tmp_path / "catalog.yaml").read_text()

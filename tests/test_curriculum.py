@@ -155,8 +155,8 @@ def test_shares_are_about_those_declared() -> None:
 
 def test_what_cannot_be_drawn_is_refused() -> None:
     add, turn = FAMILIES["add"], FAMILIES["turn"]
-    with pytest.raises(Mistake, match="no split `train`"):
-        next(questions([add], "train", 3, 1))
+    with pytest.raises(Mistake, match="no split `exam`"):
+        next(questions([add], "exam", 3, 1))
     with pytest.raises(Mistake, match="no family is named"):
         next(questions([], "test", 3, 1))
     with pytest.raises(

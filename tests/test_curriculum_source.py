@@ -100,7 +100,7 @@ def test_the_shipped_curriculum_is_a_dataset_and_no_member_of_a_collection(tmp_p
     project = teacherlm.open(Path(__file__).parents[1], workspace=tmp_path / "w")
     assert "curriculum" in project.datasets
     assert all("curriculum" not in project.collection(name).datasets for name in project.collections)
-    assert project.plan("curriculum").samples == 24_000
+    assert project.plan("curriculum").samples == 3_200
     assert project.plan("curriculum").source == "made questions"
 
 
