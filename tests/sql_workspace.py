@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ import pyarrow.parquet as pq
 import quality_rows
 from teacherlm.api.workspace import Workspace
 from teacherlm.core.stored import to_json
+from teacherlm.lm import nano
 from teacherlm.quality.augmented import augment_view
 from teacherlm.quality.books import close_books
 from teacherlm.quality.gates import Gates, judge_gates
@@ -29,6 +31,9 @@ from teacherlm.quality.judge import judge
 from teacherlm.quality.report import make_report
 from teacherlm.quality.rules import load_rules
 from teacherlm.schemas.records import KINDS, RecordName, record
+from teacherlm.train.metrics import NAME as METRICS
+from teacherlm.train.metrics import Line
+from teacherlm.train.request import RECORD
 
 TASKS = {"metals": "commonsense_qa", "sums": "math"}
 
@@ -155,7 +160,30 @@ def fill(root: Path) -> Workspace:
         for number, teacher in enumerate(TEACHERS):
             _record(workspace, dataset, teacher, number)
         _judge(workspace, dataset, rows, answers)
+    _train(workspace)
     return workspace
+
+
+def _train(workspace: Workspace) -> None:
+    """A finished training: the record of the teacher that ships, and steps of our own."""
+    folder = workspace.root / "models" / "nano" / "teacher" / "explain"
+    folder.mkdir(parents=True)
+    shutil.copyfile(nano.FOLDER / RECORD, folder / RECORD)
+    steps = [
+        Line(
+            step=step,
+            tokens=600 * step,
+            loss=2.0 / step,
+            learning_rate=0.002,
+            grad_norm=1.0,
+            tokens_per_second=9000.0,
+            seconds=0.1 * step,
+            cpu_seconds=0.1 * step,
+            peak_memory_mb=500.0,
+        )
+        for step in (1, 2, 3)
+    ]
+    (folder / METRICS).write_bytes(b"".join(orjson.dumps(step) + b"\n" for step in steps))
 
 
 def _sample(dataset: str, name: str, question: str, choices: list[str], answer: str, why: str | None) -> dict[str, Any]:
