@@ -46,7 +46,7 @@ def asked(samples: int, seed: int) -> tuple[list[dict[str, Any]], list[str]]:
     """Questions that no teacher was trained on, and the prompts of their three kinds."""
     rows: list[dict[str, Any]] = [
         {"id": one.id, "question": one.question, "choices": list(one.choices), "answer": one.answer}
-        for one in questions(families(), "pool", samples, seed)
+        for one in questions(families(), "train", samples, seed)
     ]
     texts = [sample_text(row["question"], row["choices"], row["answer"]) for row in rows]
     return rows, [text + lead for text in texts for lead in LEADS]
