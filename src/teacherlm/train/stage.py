@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -129,14 +130,17 @@ def arguments_of(job: Job, max_steps: int | None = None) -> TrainingArguments:
         raise Mistake("float16 is trained on GPUs only", "write  precision: bfloat16", place)
     if training.precision == "bfloat16" and on_gpu and not torch.cuda.is_bf16_supported():
         raise Mistake("this GPU has no bfloat16", "write  precision: float16", place)
-    more: dict[str, Any] = {}
+    # transformers 5.23 renamed the argument; the old name warns there, the new one is unknown before.
+    known = {one.name for one in dataclasses.fields(TrainingArguments)}
+    recompute = "activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"
+    more: dict[str, Any] = {recompute: training.gradient_checkpointing}
     if (
         training.parallel.fsdp
         and int(os.environ.get("WORLD_SIZE", "1")) > 1
         and "ACCELERATE_USE_FSDP" not in os.environ
     ):
         layers = list(getattr(job.model, "_no_split_modules", None) or ())
-        more = {"fsdp": True, "fsdp_config": {"transformer_layer_cls_to_wrap": layers}}
+        more |= {"fsdp": True, "fsdp_config": {"transformer_layer_cls_to_wrap": layers}}
     return TrainingArguments(
         output_dir=str(job.work),
         per_device_train_batch_size=1,  # one micro-batch, which is made in advance
@@ -162,7 +166,6 @@ def arguments_of(job: Job, max_steps: int | None = None) -> TrainingArguments:
         remove_unused_columns=False,
         dataloader_num_workers=0,
         dataloader_pin_memory=False,
-        activation_checkpointing=training.gradient_checkpointing,
         ddp_find_unused_parameters=False,
         **more,
     )
