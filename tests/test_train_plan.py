@@ -108,7 +108,8 @@ def kept(base: Base, rows: int, row: int, half: bool, checkpointing: bool) -> in
     quicken(made)
     made.train()
     if checkpointing:
-        made.activation_checkpointing_enable()
+        # The older name until transformers 5.22.
+        getattr(made, "activation_checkpointing_enable", made.gradient_checkpointing_enable)()
     weights = {p.untyped_storage().data_ptr() for p in made.parameters()}
     shapes = {tuple(p.shape) for p in made.parameters() if p.ndim == 2}
     shapes |= {tuple(reversed(one)) for one in shapes}
