@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from teacherlm.project.bind import SPEC_CONFIG
@@ -36,8 +36,6 @@ class Made:
     """Left out: all three."""
     limit: int | None = None
     """Samples that are explained."""
-    rules: dict[str, Any] = Field(default_factory=dict)
-    """Laid over the catalogue's, such as `{wrong_step: false}`."""
     augmentation: Literal["rationales", "paraphrases", "votes"] = "rationales"
     """What the teacher is asked for; see docs/experiments.md."""
     repeats: int = 1
@@ -100,6 +98,11 @@ class Side:
     """Factor -> level; factors left out are as in `defaults`."""
     way: Way | None = None
 
+    @field_validator("levels", mode="before")
+    @classmethod
+    def _levels_are_names(cls, value: Any) -> Any:
+        return _as_names(value)
+
 
 @dataclass(frozen=True, kw_only=True, config=SPEC_CONFIG)
 class Comparison:
@@ -115,6 +118,11 @@ class Comparison:
     second: Side | None = None
     test: str
     way: Way = "writing"
+
+    @field_validator("baseline", "where", mode="before")
+    @classmethod
+    def _levels_are_names(cls, value: Any) -> Any:
+        return _as_names(value)
 
     @model_validator(mode="after")
     def _either(self) -> Comparison:
@@ -143,10 +151,13 @@ class Experiment:
     about: str = ""
     paper: tuple[Claim, ...] = ()
     datasets: dict[str, Made] = Field(default_factory=dict)
+    rules: Literal["reject", "warn"] = "reject"
+    """`warn`: rules flag rationales and reject none, so that a `where` over `quality` can choose what is read."""
     train: dict[str, Any]
     """A training declaration (train/*.yaml); `{factor}` in its texts stands for the factor's level."""
-    factors: dict[str, dict[str, dict[str, Any] | None] | tuple[str, ...]] = Field(default_factory=dict)
-    """Factor -> levels. A level lays its keys over `train`; one that is a name alone only fills `{factor}`."""
+    factors: dict[str, dict[str, dict[str, Any] | None]] = Field(default_factory=dict)
+    """Factor -> levels. A level lays its keys over `train`; one that is a name alone (`size: [96, 128]` or `small:`
+    without keys) only fills `{size}`."""
     defaults: dict[str, str] = Field(default_factory=dict)
     """Level of the factors that a grid does not name; left out: each factor's first."""
     grids: tuple[dict[str, tuple[str, ...] | Literal["all"]], ...] = ()
@@ -158,6 +169,19 @@ class Experiment:
     level: float = 0.95
     keep_models: bool = False
     """Else a model's weights are removed when it has been tested."""
+
+    @field_validator("defaults", "grids", mode="before")
+    @classmethod
+    def _levels_are_names(cls, value: Any) -> Any:
+        return _as_names(value)
+
+    @field_validator("factors", mode="before")
+    @classmethod
+    def _factors_are_mappings(cls, value: Any) -> Any:
+        named = _as_names(value)
+        if not isinstance(named, dict):
+            return named
+        return {factor: dict.fromkeys(of) if isinstance(of, list) else of for factor, of in named.items()}
 
     @model_validator(mode="after")
     def _what_is_named_is_there(self) -> Experiment:
@@ -202,3 +226,28 @@ class Experiment:
             if level not in self.factors[factor]:
                 known = ", ".join(self.factors[factor])
                 raise ValueError(f"{who} names no level `{level}` of `{factor}` | it has {known}")
+
+
+def _as_names(value: Any) -> Any:
+    """Levels as they are called, where YAML reads numbers: `samples: [350, 700]`; patches stay as they are.
+
+    >>> _as_names({"samples": [350, 700], "size": {96: {"window": 256}}})
+    {'samples': ['350', '700'], 'size': {'96': {'window': 256}}}
+    """
+    if isinstance(value, dict):
+        return {name: _level_names(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_as_names(part) for part in value]
+    return _text(value)
+
+
+def _level_names(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_text(level): patch for level, patch in value.items()}
+    if isinstance(value, list):
+        return [_text(level) for level in value]
+    return _text(value)
+
+
+def _text(value: Any) -> Any:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value

@@ -1,0 +1,126 @@
+"""The datasets of an experiment: built, explained and judged before the first cell, and what that took."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from teacherlm.api.train import TRIAL
+from teacherlm.core.errors import Mistake, RemoteFailed
+from teacherlm.core.files import write_text
+from teacherlm.experiments.declaration import Made
+from teacherlm.project.find import CATALOG
+from teacherlm.train.read import plain_name, read_training
+from teacherlm.train.request import MODELS
+
+if TYPE_CHECKING:
+    from teacherlm.api.project import Project
+
+SPENT = """
+    SELECT kind, count(*), coalesce(sum(generated_tokens), 0)
+    FROM rationales WHERE dataset = ? AND strategy <> 'human' GROUP BY kind"""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a teacher was asked for a dataset."""
+
+    samples: int = 0
+    calls: Mapping[str, int] = field(default_factory=dict)
+    """By kind."""
+    tokens: Mapping[str, int] = field(default_factory=dict)
+    """Generated, by kind."""
+    accepted: float | None = None
+    """Share of the texts that the rules let pass; None: nothing was asked."""
+
+
+def prepare(project: Project, name: str, made: Made, tell: Callable[[str], None]) -> Spent:
+    """Build, explain and check one dataset; nothing is done twice.
+
+    Args:
+        project: the experiment's own, see `experiment_project.lay_out`.
+
+    Raises:
+        Mistake, Mistakes: the recipe, the teacher or its training is wrong.
+        RemoteFailed: the teacher failed; what it answered is kept.
+        KeyboardInterrupt: it was stopped.
+    """
+    built = project.build(name, tell=tell)
+    if made.augmentation != "rationales":
+        from teacherlm.api.experiment_augment import make_augmented
+
+        cost = make_augmented(project, name, made, tell)
+        return Spent(built.samples, {made.augmentation: cost.calls}, {made.augmentation: cost.tokens})
+    teacher = made.teacher
+    if made.trained is not None:
+        teacher = _trained(project, name, made, tell)
+    if teacher is None:
+        return Spent(built.samples)
+    state = project_of(project).augment(
+        name, teacher=teacher, kinds=made.kinds or None, limit=made.limit, repeats=made.repeats, tell=tell
+    )
+    if state.stopped_by:
+        raise KeyboardInterrupt
+    if state.tally.exhausted:
+        raise RemoteFailed(
+            f"the teacher failed {state.tally.exhausted:,} calls for `{name}` at every attempt",
+            "run the same command again: these alone are asked again",
+        )
+    report = project_of(project).check(name, only_if_stale=True)
+    rows = project.sql(SPENT.replace("?", f"'{name}'")).fetchall()
+    share = report.books.accepted / report.books.asked if report.books.asked else None
+    return Spent(built.samples, {kind: count for kind, count, _ in rows}, {kind: n for kind, _, n in rows}, share)
+
+
+def project_of(project: Project) -> Project:
+    """The same, its catalogue read again."""
+    from teacherlm.api.project import open as open_project
+
+    return open_project(project.files.root, workspace=project.workspace.root)
+
+
+def _trained(project: Project, name: str, made: Made, tell: Callable[[str], None]) -> str:
+    """Train the teacher, and name it in the experiment's catalogue."""
+    training = plain_name(str(made.trained))
+    try:
+        stage = read_training(project.files, training).training.stages[-1].name
+    except Mistake as error:
+        raise Mistake(error.found, error.remedy, f"datasets.{name}.trained") from None
+    tell(f"the teacher of `{name}` is trained: {training}")
+    whole = training if made.max_steps is None else training + TRIAL
+    folder = project.workspace.root / MODELS / whole / stage
+    if made.max_steps is None or not (folder / "training.json").is_file():
+        project.train(training, max_steps=made.max_steps, tell=tell)
+    path = project.files.root / CATALOG
+    data: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    teachers = {**(data.get("teachers") or {}), f"{name}-teacher": {"embedded": str(folder.resolve())}}
+    write_text(path, yaml.safe_dump({**data, "teachers": teachers}, sort_keys=False, allow_unicode=True, width=120))
+    return f"{name}-teacher"
+
+
+def spent_on(made: Mapping[str, Spent], dataset: str, kinds: set[str], records: int | None) -> tuple[int, int]:
+    """Calls and generated tokens that a training's part of a dataset took.
+
+    Args:
+        kinds: that its layouts read; other augmentations count whole.
+        records: that it reads at most; None: all.
+    """
+    spent = made.get(dataset)
+    if spent is None:
+        return 0, 0
+    part = min(1.0, records / spent.samples) if records is not None and spent.samples else 1.0
+    counted = [kind for kind in spent.calls if kind in kinds or kind in ("paraphrases", "votes")]
+    return (
+        round(part * sum(spent.calls[kind] for kind in counted)),
+        round(part * sum(spent.tokens[kind] for kind in counted)),
+    )
+
+
+def model_folder(project: Project, training: str) -> Path:
+    """Where the end of a training's last stage lies."""
+    declared = read_training(project.files, training).training
+    return project.workspace.root / MODELS / declared.name / declared.stages[-1].name
