@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +32,12 @@ class Asker:
 
     def __init__(self, project: Project, training: str, folder: Path, cell: str, seed: int) -> None:
         self._project, self._folder, self._cell, self._seed = project, folder, cell, seed
-        layouts = read_layouts(project.files)
-        read = [
-            name for data in read_training(project.files, training).training.stages[-1].data for name in data.layouts
-        ]
-        self._layouts: list[Layout] = [layouts[name] for name in dict.fromkeys(read)]
+        known = read_layouts(project.files)
+        stages = read_training(project.files, training).training.stages
+        read = [[name for data in stage.data for name in data.layouts] for stage in stages]
+        self._layout: Layout = known[read[-1][0]]
+        """What students are asked in."""
+        self._teaching = [known[name] for name in dict.fromkeys(chain.from_iterable(read)) if known[name].asks]
         self._loaded: LoadedModel | None = None
 
     def ask(self, name: str, test: Test, way: Way) -> tuple[Tested, list[Item]]:
@@ -67,7 +69,7 @@ class Asker:
     def _predictions(self, records: Sequence[Mapping[str, Any]], test: Test, way: Way) -> Sequence[Prediction]:
         from teacherlm.evaluate.answers import by_generation, by_likelihood
 
-        layout = self._layouts[0]
+        layout = self._layout
         if way == "options":
             return by_likelihood(self._model, layout, records)
         if way == "writing":
@@ -85,7 +87,8 @@ class Asker:
         from teacherlm.project.layouts import prompt_for
 
         tokens = Tokens(self._model.tokenizer)
-        asked = [(layout, record) for layout in self._layouts if layout.asks for record in records]
+        layouts = [one for one in self._teaching if not test.kinds or one.response[0] in test.kinds]
+        asked = [(layout, record) for layout in layouts for record in records]
         if not asked:
             raise Mistake("the training reads no layout of a teacher, such as teach-chain", "ask by `writing`", name)
         requests = [

@@ -71,6 +71,8 @@ class Test:
     limit: int | None = None
     ways: tuple[Way, ...] = ()
     """Left out: `benchmark` for a task, else `writing` and `options`."""
+    kinds: tuple[str, ...] = ()
+    """That a teacher is asked for, of the way `exactness`; left out: all that it was trained to write."""
     max_new_tokens: int = 128
     votes: int = 5
     """Writings of each question, of the way `votes`."""
@@ -181,7 +183,7 @@ class Experiment:
         named = _as_names(value)
         if not isinstance(named, dict):
             return named
-        return {factor: dict.fromkeys(of) if isinstance(of, list) else of for factor, of in named.items()}
+        return {factor: dict.fromkeys(of) if isinstance(of, tuple) else of for factor, of in named.items()}
 
     @model_validator(mode="after")
     def _what_is_named_is_there(self) -> Experiment:
@@ -232,12 +234,12 @@ def _as_names(value: Any) -> Any:
     """Levels as they are called, where YAML reads numbers: `samples: [350, 700]`; patches stay as they are.
 
     >>> _as_names({"samples": [350, 700], "size": {96: {"window": 256}}})
-    {'samples': ['350', '700'], 'size': {'96': {'window': 256}}}
+    {'samples': ('350', '700'), 'size': {'96': {'window': 256}}}
     """
     if isinstance(value, dict):
         return {name: _level_names(part) for name, part in value.items()}
     if isinstance(value, list):
-        return [_as_names(part) for part in value]
+        return tuple(_as_names(part) for part in value)
     return _text(value)
 
 
@@ -245,7 +247,7 @@ def _level_names(value: Any) -> Any:
     if isinstance(value, dict):
         return {_text(level): patch for level, patch in value.items()}
     if isinstance(value, list):
-        return [_text(level) for level in value]
+        return tuple(_text(level) for level in value)
     return _text(value)
 
 
