@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import orjson
-from pydantic import TypeAdapter
-
-from teacherlm.api.experiment_data import Spent, prepare, spent_on
-from teacherlm.api.experiment_project import home, lay_out, training_name
+from teacherlm.api.experiment_cells import Planned, gather, plan, tests_json, trainings_of
+from teacherlm.api.experiment_data import Spent, prepare
+from teacherlm.api.experiment_project import home, lay_out
 from teacherlm.api.side_by_side import Order, side_by_side
-from teacherlm.api.train_data import Records
-from teacherlm.core.errors import MissingExtra, Mistake, Mistakes, Problem, TeacherlmError
+from teacherlm.core.errors import MissingExtra, Mistake, TeacherlmError
 from teacherlm.core.files import read_json, write_json
-from teacherlm.core.keys import digest
 from teacherlm.core.locks import held
-from teacherlm.experiments.declaration import Experiment, Test
-from teacherlm.experiments.grid import Cell
-from teacherlm.experiments.read import BoundExperiment, read_experiment
-from teacherlm.experiments.results import Item, Outcome, Results, read_results, write_results
-from teacherlm.project.layouts import Layout
-from teacherlm.train.read import BoundTraining, read_layouts, read_training
-from teacherlm.train.records import fingerprint
+from teacherlm.experiments.declaration import Experiment
+from teacherlm.experiments.read import read_experiment
+from teacherlm.experiments.results import Outcome, Results, read_results, write_results
 
 if TYPE_CHECKING:
     from teacherlm.api.project import Project
@@ -34,18 +26,6 @@ if TYPE_CHECKING:
 CELL = "teacherlm.api.experiment_cell"
 SPENT = "datasets.json"
 """In the experiment's folder: what its teachers were asked."""
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A cell that is to be found: several combinations of levels may come to the same one."""
-
-    key: str
-    training: str
-    seed: int
-    label: str
-    calls: int
-    call_tokens: int
 
 
 @dataclass
@@ -122,9 +102,9 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     with held(folder / "lock", f"experiment `{experiment.name}`"):
         own = lay_out(project, bound, cells)
-        trainings = _trainings(own, bound, cells)
+        trainings = trainings_of(own, bound, cells)
         spent = _prepare(own, experiment, folder, tell)
-        planned = _plan(own, experiment, cells, trainings, spent)
+        planned = plan(own, experiment, cells, trainings, spent)
         found = folder / "found"
         found.mkdir(exist_ok=True)
         wanted = {one.key: one for one in planned}
@@ -136,7 +116,7 @@ def run(
         try:
             _run(own, experiment, todo, found, at_once, progress, failures, watch)
         finally:
-            outcomes, items = _gather(experiment, cells, planned, found, failures)
+            outcomes, items = gather(experiment, cells, planned, found, failures)
             write_results(folder, outcomes, items)
     results = read_results(folder)
     assert results is not None
@@ -148,25 +128,6 @@ def read_spent(folder: Path) -> dict[str, Spent]:
     return {name: Spent(**row) for name, row in (read_json(folder / SPENT) or {}).items()}
 
 
-def _trainings(own: Project, bound: BoundExperiment, cells: Sequence[Cell]) -> dict[str, BoundTraining]:
-    """The declarations of the cells, each looked through before anything runs."""
-    found: dict[str, BoundTraining] = {}
-    problems: dict[str, Problem] = {}
-    for cell in cells:
-        name = training_name(cell)
-        if name in found:
-            continue
-        try:
-            found[name] = read_training(own.files, name)
-        except TeacherlmError as error:
-            for problem in error.problems:
-                said = f"{problem.found} (cell {cell.label})"
-                problems.setdefault(problem.found, Problem(bound.located.where(("train",)), said, problem.edit))
-    if problems:
-        raise Mistakes(list(problems.values()))
-    return found
-
-
 def _prepare(own: Project, experiment: Experiment, folder: Path, tell: Callable[[str], None]) -> dict[str, Spent]:
     spent: dict[str, Spent] = {}
     for name, made in experiment.datasets.items():
@@ -174,58 +135,6 @@ def _prepare(own: Project, experiment: Experiment, folder: Path, tell: Callable[
         spent[name] = prepare(own, name, made, tell)
     write_json(folder / SPENT, {name: asdict(one) for name, one in spent.items()})
     return spent
-
-
-def _plan(
-    own: Project,
-    experiment: Experiment,
-    cells: Sequence[Cell],
-    trainings: Mapping[str, BoundTraining],
-    spent: Mapping[str, Spent],
-) -> list[Planned]:
-    """A plan for each cell, in their order; equal ones have one key."""
-    layouts = read_layouts(own.files)
-    tests = TypeAdapter(dict[str, Test]).dump_json(dict(experiment.tests)).decode()
-    seen: dict[Any, str] = {}
-    plans: dict[str, Planned] = {}
-    planned = []
-    for cell in cells:
-        name = training_name(cell)
-        if name not in plans:
-            plans[name] = _planned(own, cell, trainings[name], layouts, tests, seen, spent)
-        planned.append(plans[name])
-    return planned
-
-
-def _planned(
-    own: Project,
-    cell: Cell,
-    bound: BoundTraining,
-    layouts: Mapping[str, Layout],
-    tests: str,
-    seen: dict[Any, str],
-    spent: Mapping[str, Spent],
-) -> Planned:
-    training = bound.training
-    opener = Records(own, bound)
-    read, calls, tokens = [], 0, 0
-    for stage in training.stages:
-        for data in stage.data:
-            source = (data.dataset, data.collection, data.published, data.procedural, data.configs, data.split)
-            if source not in seen:
-                seen[source] = fingerprint(data, opener)
-            used = [layouts[name] for name in (*data.layouts, *([data.fallback] if data.fallback else []))]
-            read.append([seen[source], [{**asdict(layout), "about": ""} for layout in used]])
-            kinds = {kind for layout in used for kind in layout.kinds}
-            more = spent_on(spent, data.dataset or "", kinds, data.at_most)
-            calls, tokens = calls + more[0], tokens + more[1]
-    # Layouts of other names that say the same come to the same texts, and so to the same model.
-    declared = {**asdict(training), "name": "", "about": ""}
-    for stage in declared["stages"]:
-        for data in stage["data"]:
-            data["layouts"] = data["fallback"] = None
-    key = digest([declared, read, tests])[:16]
-    return Planned(key, training.name, cell.seed, cell.label, calls, tokens)
 
 
 def _run(
@@ -238,7 +147,7 @@ def _run(
     failures: dict[str, TeacherlmError],
     watch: Callable[[Progress], None],
 ) -> None:
-    tests = TypeAdapter(dict[str, Test]).dump_json(dict(experiment.tests)).decode()
+    tests = tests_json(experiment)
     by_order = {}
     for one in todo:
         task = {
@@ -283,39 +192,3 @@ def _run(
         quiet=lambda: watch(progress),
         ended=ended,
     )
-
-
-def _gather(
-    experiment: Experiment,
-    cells: Sequence[Cell],
-    planned: Sequence[Planned],
-    found: Path,
-    failures: Mapping[str, TeacherlmError],
-) -> tuple[list[Outcome], Iterable[Item]]:
-    """Rows of all cells that were found or failed, and the items of those that were found, each once."""
-    outcomes: list[Outcome] = []
-    files: dict[str, dict[str, Any] | None] = {}
-    for cell, plan in zip(cells, planned, strict=True):
-        if plan.key not in files:
-            path = found / f"{plan.key}.json"
-            files[plan.key] = None if plan.key in failures or not path.is_file() else orjson.loads(path.read_bytes())
-        same: dict[str, Any] = {
-            "experiment": experiment.name,
-            "cell": plan.key,
-            "factors": cell.factors,
-            "seed": cell.seed,
-            "calls": plan.calls,
-            "call_tokens": plan.call_tokens,
-        }
-        kept = files[plan.key]
-        if kept is not None:
-            outcomes += [Outcome(**same, **row) for row in kept["outcomes"]]
-        elif plan.key in failures:
-            why = " ".join(str(failures[plan.key]).split())
-            outcomes += [
-                Outcome(**same, test=name, way=way, status="failed", failure=why)
-                for name, test in experiment.tests.items()
-                for way in test.asked
-            ]
-    items = (Item(**row) for kept in files.values() if kept is not None for row in kept["items"])
-    return outcomes, items

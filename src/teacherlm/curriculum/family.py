@@ -8,6 +8,7 @@ construction, whatever is known of the family.
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -27,7 +28,7 @@ class Texts:
     common_mistakes: str
 
 
-class Family:
+class Family(ABC):
     """A form of question, such as the sum of two numbers."""
 
     name: ClassVar[str]
@@ -37,25 +38,25 @@ class Family:
     offsets: ClassVar[tuple[Sequence[int], Sequence[int]]] = ((10,), (1, 2))
     """How numeric options differ: the size of a typical mistake, and a small one."""
 
+    @abstractmethod
     def cores(self) -> Iterator[tuple[Answer, Parameters]]:
         """All that can be asked, each with its answer. None whose typical mistake gives the right answer."""
-        raise NotImplementedError
 
     def asked(self, core: Parameters) -> Parameters:
         """What decides the split: the same for contents that ask the same in another order."""
         return core
 
+    @abstractmethod
     def wordings(self, core: Parameters) -> Wordings:
         """The wordings that a content can have."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fields(self, core: Parameters) -> Mapping[str, str | int]:
         """What the wordings call the parts of a content."""
-        raise NotImplementedError
 
+    @abstractmethod
     def texts(self, core: Parameters, answer: Answer, drawn: Mapping[str, str | int]) -> Texts:
         """The gold rationales: functions of what the question says, and of nothing else."""
-        raise NotImplementedError
 
     def options(self, source: random.Random, answers: Collection[Answer]) -> list[Answer]:
         """Four different ones of `answers`, none of which stands out."""

@@ -1,0 +1,151 @@
+"""The cells of a run: which are different, what each is known by, and the rows of those that were found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from pydantic import TypeAdapter
+
+from teacherlm.api.experiment_data import Spent, spent_on
+from teacherlm.api.experiment_project import training_name
+from teacherlm.api.train_data import Records
+from teacherlm.core.errors import Mistakes, Problem, TeacherlmError
+from teacherlm.core.keys import digest
+from teacherlm.experiments.declaration import Experiment, Test
+from teacherlm.experiments.grid import Cell
+from teacherlm.experiments.read import BoundExperiment
+from teacherlm.experiments.results import Item, Outcome
+from teacherlm.project.layouts import Layout
+from teacherlm.train.read import BoundTraining, read_layouts, read_training
+from teacherlm.train.records import fingerprint
+
+if TYPE_CHECKING:
+    from teacherlm.api.project import Project
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell that is to be found: several combinations of levels may come to the same one."""
+
+    key: str
+    training: str
+    seed: int
+    label: str
+    calls: int
+    call_tokens: int
+
+
+def tests_json(experiment: Experiment) -> str:
+    """The tests, as the process of a cell reads them."""
+    return TypeAdapter(dict[str, Test]).dump_json(dict(experiment.tests)).decode()
+
+
+def trainings_of(own: Project, bound: BoundExperiment, cells: Sequence[Cell]) -> dict[str, BoundTraining]:
+    """The declarations of the cells, each looked through before anything runs."""
+    found: dict[str, BoundTraining] = {}
+    problems: dict[str, Problem] = {}
+    for cell in cells:
+        name = training_name(cell)
+        if name in found:
+            continue
+        try:
+            found[name] = read_training(own.files, name)
+        except TeacherlmError as error:
+            for problem in error.problems:
+                said = f"{problem.found} (cell {cell.label})"
+                problems.setdefault(problem.found, Problem(bound.located.where(("train",)), said, problem.edit))
+    if problems:
+        raise Mistakes(list(problems.values()))
+    return found
+
+
+def plan(
+    own: Project,
+    experiment: Experiment,
+    cells: Sequence[Cell],
+    trainings: Mapping[str, BoundTraining],
+    spent: Mapping[str, Spent],
+) -> list[Planned]:
+    """A plan for each cell, in their order; equal ones have one key."""
+    layouts = read_layouts(own.files)
+    tests = tests_json(experiment)
+    seen: dict[Any, str] = {}
+    plans: dict[str, Planned] = {}
+    planned = []
+    for cell in cells:
+        name = training_name(cell)
+        if name not in plans:
+            plans[name] = _planned(own, cell, trainings[name], layouts, tests, seen, spent)
+        planned.append(plans[name])
+    return planned
+
+
+def _planned(
+    own: Project,
+    cell: Cell,
+    bound: BoundTraining,
+    layouts: Mapping[str, Layout],
+    tests: str,
+    seen: dict[Any, str],
+    spent: Mapping[str, Spent],
+) -> Planned:
+    training = bound.training
+    opener = Records(own, bound)
+    read, calls, tokens = [], 0, 0
+    for stage in training.stages:
+        for data in stage.data:
+            source = (data.dataset, data.collection, data.published, data.procedural, data.configs, data.split)
+            if source not in seen:
+                seen[source] = fingerprint(data, opener)
+            used = [layouts[name] for name in (*data.layouts, *([data.fallback] if data.fallback else []))]
+            read.append([seen[source], [{**asdict(layout), "about": ""} for layout in used]])
+            kinds = {kind for layout in used for kind in layout.kinds}
+            more = spent_on(spent, data.dataset or "", kinds, data.at_most)
+            calls, tokens = calls + more[0], tokens + more[1]
+    # Layouts of other names that say the same come to the same texts, and so to the same model.
+    declared = {**asdict(training), "name": "", "about": ""}
+    for stage in declared["stages"]:
+        for data in stage["data"]:
+            data["layouts"] = data["fallback"] = None
+    key = digest([declared, read, tests])[:16]
+    return Planned(key, training.name, cell.seed, cell.label, calls, tokens)
+
+
+def gather(
+    experiment: Experiment,
+    cells: Sequence[Cell],
+    planned: Sequence[Planned],
+    found: Path,
+    failures: Mapping[str, TeacherlmError],
+) -> tuple[list[Outcome], Iterable[Item]]:
+    """Rows of all cells that were found or failed, and the items of those that were found, each once."""
+    outcomes: list[Outcome] = []
+    files: dict[str, dict[str, Any] | None] = {}
+    for cell, plan in zip(cells, planned, strict=True):
+        if plan.key not in files:
+            path = found / f"{plan.key}.json"
+            files[plan.key] = None if plan.key in failures or not path.is_file() else orjson.loads(path.read_bytes())
+        same: dict[str, Any] = {
+            "experiment": experiment.name,
+            "cell": plan.key,
+            "factors": cell.factors,
+            "seed": cell.seed,
+            "calls": plan.calls,
+            "call_tokens": plan.call_tokens,
+        }
+        kept = files[plan.key]
+        if kept is not None:
+            outcomes += [Outcome(**same, **row) for row in kept["outcomes"]]
+        elif plan.key in failures:
+            why = " ".join(str(failures[plan.key]).split())
+            outcomes += [
+                Outcome(**same, test=name, way=way, status="failed", failure=why)
+                for name, test in experiment.tests.items()
+                for way in test.asked
+            ]
+    items = (Item(**row) for kept in files.values() if kept is not None for row in kept["items"])
+    return outcomes, items
