@@ -1,0 +1,90 @@
+"""Experiments that run: trained in processes, tested, kept, gone on with after a kill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+import experiments
+import teacherlm
+from teacherlm.api.experiments import Progress, run
+from teacherlm.core.errors import Mistake, Mistakes
+from teacherlm.experiments.results import read_results
+
+FAILING = experiments.SMALL.replace("    two:", "    half: {precision: float16}\n    two:")
+
+
+def test_a_run_finds_each_cell_once(tmp_path: Path) -> None:
+    opened = teacherlm.open(experiments.project(tmp_path / "p"), workspace=tmp_path / "w")
+    seen: list[tuple[int, int]] = []
+
+    def watch(progress: Progress) -> None:
+        seen.append((progress.done, progress.failed))
+
+    ran = run(opened, "small", workers=2, watch=watch)
+    assert seen[0] == (0, 0)
+    assert seen[-1] == (2, 0)
+    by_level = {(one.factors["epochs"], one.way): one for one in ran.results.outcomes}
+    assert set(by_level) == {(level, way) for level in ("one", "two") for way in ("writing", "options")}
+    one, two = by_level["one", "options"], by_level["two", "options"]
+    assert two.tokens == 2 * one.tokens > 0
+    assert one.chance == pytest.approx(0.25)
+    assert one.parameters > 1000
+    items = ran.results.of(one)
+    assert len(items) == one.items == 20
+    assert sum(item.correct for item in items) == one.right
+    assert [item.sample_id for item in items] == [item.sample_id for item in ran.results.of(two)]
+    assert not list((tmp_path / "w/experiments/small/models").glob("cells/*/student"))  # tested, and not kept
+
+    before = {path.name: path.read_bytes() for path in ran.folder.glob("*.parquet")}
+    again = run(opened, "small")
+    assert again.already == 2
+    assert {path.name: path.read_bytes() for path in ran.folder.glob("*.parquet")} == before
+
+
+def test_a_cell_that_fails_is_named_and_stops_no_other(tmp_path: Path) -> None:
+    opened = teacherlm.open(experiments.project(tmp_path / "p", FAILING), workspace=tmp_path / "w")
+    ran = run(opened, "small", workers=3)
+    assert {one.factors["epochs"] for one in ran.failed} == {"half"}
+    assert "float16 is trained on GPUs only" in str(ran.failed[0].failure)
+    assert {one.factors["epochs"] for one in ran.results.outcomes if one.status == "done"} == {"one", "two"}
+    table = pq.read_table(ran.folder / "cells.parquet").to_pylist()
+    assert [dict(row["factors"])["epochs"] for row in table if row["accuracy"] is None] == ["half", "half"]
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_keeps_the_cells_that_were_done(tmp_path: Path) -> None:
+    folder, workspace = experiments.project(tmp_path / "p"), tmp_path / "w"
+    home = workspace / "experiments" / "small"
+    experiments.killed_when(experiments.started(folder, workspace), home / "found" / "*.json")
+    (first,) = (home / "found").glob("*.json")
+    stamp, kept = first.stat().st_mtime_ns, first.read_bytes()
+    ran = run(teacherlm.open(folder, workspace=workspace), "small", workers=1)
+    assert ran.already == 1
+    assert (first.stat().st_mtime_ns, first.read_bytes()) == (stamp, kept)
+    undisturbed = run(teacherlm.open(folder, workspace=tmp_path / "other"), "small", workers=1)
+    assert ran.results.items == undisturbed.results.items
+
+
+def test_declarations_are_looked_through_before_anything_runs(tmp_path: Path) -> None:
+    text = experiments.SMALL.replace("epochs: 2", "epoch: 2")
+    opened = teacherlm.open(experiments.project(tmp_path / "p", text), workspace=tmp_path / "w")
+    with pytest.raises(Mistakes) as caught:
+        run(opened, "small")
+    assert "epochs=two" in str(caught.value)
+    assert not list((tmp_path / "w").glob("experiments/small/models/**/*.safetensors"))
+
+
+def test_a_dataset_whose_questions_cannot_be_chosen_is_refused(tmp_path: Path) -> None:
+    text = experiments.SMALL + "datasets: {mine: {recipe: rows, splits: {train: 5}}}\n"
+    folder = experiments.project(tmp_path / "p", text)
+    (folder / "builders" / "rows.yaml").write_text("source: {files: {train: rows.jsonl}}\n")
+    with pytest.raises(Mistake) as caught:
+        run(teacherlm.open(folder, workspace=tmp_path / "w"), "small")
+    assert "splits cannot be chosen" in str(caught.value)
+
+
+def test_nothing_was_run_yet(tmp_path: Path) -> None:
+    assert read_results(tmp_path) is None
