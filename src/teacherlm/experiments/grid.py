@@ -68,9 +68,7 @@ def _training(experiment: Experiment, base: Mapping[str, Any], factors: Mapping[
     for factor, level in factors.items():
         if patch := experiment.factors[factor][level]:
             layers.append(patch)
-    documents = [
-        Located(Path(), experiment.name, {k: v for k, v in one.items() if k != EXTENDS}) for one in layers if one
-    ]
+    documents = [Located(Path(), experiment.name, {k: v for k, v in one.items() if k != EXTENDS}) for one in layers]
     whole: dict[str, Any] = _filled(lay(documents).data, factors)
     return {**whole, "seed": seed}
 
