@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 import quality_rows
 from teacherlm.api.workspace import Workspace
 from teacherlm.core.stored import to_json
+from teacherlm.experiments.results import Item, Outcome, write_results
 from teacherlm.lm import nano
 from teacherlm.quality.augmented import augment_view
 from teacherlm.quality.books import close_books
@@ -161,6 +162,7 @@ def fill(root: Path) -> Workspace:
             _record(workspace, dataset, teacher, number)
         _judge(workspace, dataset, rows, answers)
     _train(workspace)
+    _experiment(workspace)
     return workspace
 
 
@@ -184,6 +186,29 @@ def _train(workspace: Workspace) -> None:
         for step in (1, 2, 3)
     ]
     (folder / METRICS).write_bytes(b"".join(orjson.dumps(step) + b"\n" for step in steps))
+
+
+def _experiment(workspace: Workspace) -> None:
+    """One model of an experiment, asked two questions in one way, and one that failed."""
+    cell: dict[str, Any] = {"experiment": "does-it-help", "seed": 1, "test": "sums", "way": "options"}
+    outcomes = [
+        Outcome(
+            **cell, cell="5f0c1b2a3d4e5f60", factors={"kinds": "chain"}, items=2, right=1, accuracy=0.5, chance=0.25,
+            parameters=430_000, texts=100, tokens=9_000, steps=30, loss=0.5, train_seconds=3.0, train_cpu_seconds=3.0,
+            test_seconds=0.5, test_cpu_seconds=0.5, calls=100, call_tokens=4_000,
+        ),
+        Outcome(
+            **cell, cell="60f0c1b2a3d4e5f6", factors={"kinds": "none"}, status="failed", failure="the loss is no number"
+        ),
+    ]  # fmt: skip
+    items = [
+        Item(
+            cell="5f0c1b2a3d4e5f60", test="sums", way="options", sample_id=f"sums/test/{name}", cluster=name,
+            predicted="4", answer=answer, correct=answer == "4", position=0, said=0, text="4",
+        )
+        for name, answer in (("one", "4"), ("two", "5"))
+    ]  # fmt: skip
+    write_results(workspace.root / "experiments" / "does-it-help", "does-it-help", outcomes, items)
 
 
 def _sample(dataset: str, name: str, question: str, choices: list[str], answer: str, why: str | None) -> dict[str, Any]:

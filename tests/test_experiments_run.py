@@ -51,7 +51,11 @@ def test_a_cell_that_fails_is_named_and_stops_no_other(tmp_path: Path) -> None:
     assert "float16 is trained on GPUs only" in str(ran.failed[0].failure)
     assert {one.factors["epochs"] for one in ran.results.outcomes if one.status == "done"} == {"one", "two"}
     table = pq.read_table(ran.folder / "cells.parquet").to_pylist()
-    assert [dict(row["factors"])["epochs"] for row in table if row["accuracy"] is None] == ["half", "half"]
+    assert [row["factors"] for row in table if row["accuracy"] is None] == ['{"epochs":"half"}'] * 2
+    query = "SELECT factors->>'epochs', count(*) FROM experiment_cells WHERE status = 'done' GROUP BY ALL ORDER BY 1"
+    assert opened.sql(query).fetchall() == [("one", 2), ("two", 2)]
+    query = "SELECT count(*) FILTER (correct), count(*) FROM experiment_items"
+    assert opened.sql(query).fetchall()[0][1] == 2 * 2 * 20
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ LEAVES: dict[str, tuple[pa.DataType, str, str, Any]] = {
     "string": (pa.string(), "VARCHAR", "string", "x"),
     "int64": (pa.int64(), "BIGINT", "integer", 3),
     "double": (pa.float64(), "DOUBLE", "number", 0.5),
+    "bool": (pa.bool_(), "BOOLEAN", "boolean", True),
     "timestamp": (pa.timestamp("us", tz="UTC"), "TIMESTAMPTZ", "string", "2024-05-01T10:00:00Z"),
     "list<string>": (pa.list_(pa.field("element", pa.string())), "VARCHAR[]", "array", ["x"]),
 }

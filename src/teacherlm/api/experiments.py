@@ -117,7 +117,7 @@ def run(
             _run(own, experiment, todo, found, at_once, progress, failures, watch)
         finally:
             outcomes, items = gather(experiment, cells, planned, found, failures)
-            write_results(folder, outcomes, items)
+            write_results(folder, experiment.name, outcomes, items)
     results = read_results(folder)
     assert results is not None
     return Ran(experiment, folder, results, spent, time.monotonic() - began, len(wanted) - len(todo))

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from teacherlm.api.check import read_report
 from teacherlm.api.cost import GROUPS, cost
+from teacherlm.api.experiment_project import EXPERIMENTS
 from teacherlm.api.runs import read_runs
 from teacherlm.api.session import VIEWS as STORED
 from teacherlm.api.session import connect, create, create_view, parquet
 from teacherlm.api.train_rows import stage_rows, step_rows
 from teacherlm.core.bundle import bundled
 from teacherlm.core.errors import MachineFailed, Mistake
+from teacherlm.experiments.results import CELLS, ITEMS
 from teacherlm.quality.metrics import Metrics, load_metrics
 from teacherlm.schemas.records import RecordName, record
 
@@ -29,14 +31,26 @@ REPORTED: Mapping[str, RecordName] = {
 }
 """Views over what runs and checks report; they are rows of ours, not files."""
 
+TABLES: Mapping[str, tuple[RecordName, str]] = {
+    "experiment_cells": ("experiment_cell", f"{EXPERIMENTS}/*/{CELLS}"),
+    "experiment_items": ("experiment_item", f"{EXPERIMENTS}/*/{ITEMS}"),
+}
+"""Views over files of our own: record and pattern, below the workspace."""
+
 ABOUT: Mapping[str, str] = {
     **{view: record(name).about for view, name in {**STORED, **REPORTED}.items()},
+    **{view: record(name).about for view, (name, _) in TABLES.items()},
     "rationales": "The last answer for each sample, kind and repeat, with everything that produced it.",
     "ledger": "Every answer that was recorded: as `rationales`, and the `segment` and `line` where it stands.",
     "metrics": "What the rules look at: numbers of each rationale with status `ok`, from quality/metrics/*.sql.",
 }
 
-RECORD_OF: Mapping[str, RecordName] = {**STORED, "ledger": "rationale", **REPORTED}
+RECORD_OF: Mapping[str, RecordName] = {
+    **STORED,
+    "ledger": "rationale",
+    **REPORTED,
+    **{view: name for view, (name, _) in TABLES.items()},
+}
 """The contract of each view but `metrics`, whose columns are those that its SQL makes."""
 
 NEEDS: Mapping[str, tuple[str, ...]] = {"rationales": ("ledger",)}
@@ -72,6 +86,7 @@ class WorkspaceSource:
         *("samples", "rationales", "verdicts", "findings", "augmented", "ledger"),
         *("metrics", "duplicates", "contamination", "costs", "runs", "gates"),
         *("training", "training_stages"),
+        *TABLES,
     )
 
     def __init__(self, workspace: Workspace, files: ProjectFiles) -> None:
@@ -91,6 +106,13 @@ class WorkspaceSource:
             written = [path for path in paths if path.is_file()]
             query = f"FROM {parquet(written, 'union_by_name = true')}" if written else self._no_metrics()
             create(connection, view, query, written)
+        elif view in TABLES:
+            name, pattern = TABLES[view]
+            found = sorted(self._workspace.root.glob(pattern))
+            contract = record(name)
+            columns = contract.cast_list()
+            query = f"SELECT {columns} FROM {parquet(found)}" if found else contract.empty_select()
+            create(connection, view, query, found)
         elif view in REPORTED:
             _rows_as_view(connection, view, self._reported(view, names))
         else:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+import orjson
+
+from teacherlm.core.errors import MachineFailed
 from teacherlm.core.files import replacing
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from teacherlm.schemas.records import record
 
 CELLS, ITEMS = "cells.parquet", "items.parquet"
 """In the experiment's folder of the workspace."""
@@ -93,15 +94,16 @@ class Results:
         return self.items.get((outcome.cell, outcome.test, outcome.way), ())
 
 
-def write_results(folder: Path, outcomes: Sequence[Outcome], items: Iterable[Item]) -> None:
-    """Write both tables, each at once."""
+def write_results(folder: Path, experiment: str, outcomes: Sequence[Outcome], items: Iterable[Item]) -> None:
+    """Write both tables, each at once; their columns are those of `schemas/experiment_*.yaml`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = [{**asdict(one), "factors": list(one.factors.items())} for one in outcomes]
+    cells = [{**asdict(one), "factors": orjson.dumps(dict(one.factors)).decode()} for one in outcomes]
+    asked = [{"experiment": experiment, **asdict(one)} for one in items]
     tables = {
-        CELLS: pa.Table.from_pylist(rows, schema=cells_schema()),
-        ITEMS: pa.Table.from_pylist([asdict(one) for one in items], schema=items_schema()),
+        CELLS: pa.Table.from_pylist(cells, schema=record("experiment_cell").arrow()),
+        ITEMS: pa.Table.from_pylist(asked, schema=record("experiment_item").arrow()),
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
@@ -110,38 +112,29 @@ def write_results(folder: Path, outcomes: Sequence[Outcome], items: Iterable[Ite
 
 
 def read_results(folder: Path) -> Results | None:
-    """What `write_results` wrote; None where nothing was run yet."""
-    import pyarrow.parquet as pq
+    """What `write_results` wrote; None where nothing was run yet.
 
+    Raises:
+        MachineFailed: a file is damaged.
+    """
     if not (folder / CELLS).is_file():
         return None
-    outcomes = [
-        Outcome(**{**row, "factors": dict(row["factors"])}) for row in pq.read_table(folder / CELLS).to_pylist()
-    ]
+    outcomes = [Outcome(**{**row, "factors": orjson.loads(row["factors"])}) for row in _rows(folder / CELLS)]
     items: dict[tuple[str, str, str], list[Item]] = {}
-    for row in pq.read_table(folder / ITEMS).to_pylist():
+    for row in _rows(folder / ITEMS):
+        del row["experiment"]
         one = Item(**row)
         items.setdefault((one.cell, one.test, one.way), []).append(one)
     return Results(tuple(outcomes), {key: tuple(found) for key, found in items.items()})
 
 
-def cells_schema() -> pa.Schema:
-    """Of `cells.parquet`; `factors` is a map, so that SQL says `factors['kinds']`."""
-    import pyarrow as pa
+def _rows(path: Path) -> list[dict[str, Any]]:
+    import pyarrow.parquet as pq
 
-    types: dict[str, Any] = {"factors": pa.map_(pa.string(), pa.string())}
-    return _schema(Outcome, types)
-
-
-def items_schema() -> pa.Schema:
-    """Of `items.parquet`."""
-    return _schema(Item, {})
-
-
-def _schema(kind: type, types: Mapping[str, Any]) -> pa.Schema:
-    import pyarrow as pa
-
-    by_name = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
-    return pa.schema(
-        [(one.name, types.get(one.name, by_name.get(str(one.type).split(" ")[0], pa.string()))) for one in fields(kind)]
-    )
+    try:
+        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    except (OSError, ValueError) as error:  # Arrow's errors are ValueErrors
+        raise MachineFailed(
+            f"cannot be read: {error}", "run the experiment again: the cells that were done are kept", str(path)
+        ) from None
+    return rows

@@ -33,6 +33,8 @@ RecordName = Literal[
     "gate",
     "training",
     "training_stage",
+    "experiment_cell",
+    "experiment_item",
 ]
 RECORDS: tuple[RecordName, ...] = get_args(RecordName)
 
@@ -46,6 +48,7 @@ _JSON_TYPES: Mapping[str, dict[str, Any]] = {
     "string": {"type": "string"},
     "int64": {"type": "integer"},
     "double": {"type": "number"},
+    "bool": {"type": "boolean"},
     "timestamp": {"type": "string", "format": "date-time"},
     "list<string>": {"type": "array", "items": {"type": "string"}},
 }
@@ -70,6 +73,7 @@ class Column:
             "string": pa.string(),
             "int64": pa.int64(),
             "double": pa.float64(),
+            "bool": pa.bool_(),
             "timestamp": pa.timestamp("us", tz="UTC"),
             # Readers name list items differently; one name keeps schemas equal on every path.
             "list<string>": pa.list_(pa.field("element", pa.string())),
@@ -102,6 +106,7 @@ class Column:
             "string": "VARCHAR",
             "int64": "BIGINT",
             "double": "DOUBLE",
+            "bool": "BOOLEAN",
             "timestamp": "TIMESTAMPTZ",
             "list<string>": "VARCHAR[]",
         }[self.type]
