@@ -67,6 +67,8 @@ class Test:
     """Samples of one of the experiment's datasets."""
     task: str | None = None
     """A benchmark of `evaluate/`, such as `creak`."""
+    data: str | None = None
+    """Of a task: local rows, a file or folder; left out: the Hub's."""
     split: str = "test"
     limit: int | None = None
     ways: tuple[Way, ...] = ()
