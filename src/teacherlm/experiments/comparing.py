@@ -14,6 +14,7 @@ class Estimate:
     """Accuracy of the cells that differ by their seed alone, from 0 to 1."""
 
     mean: float
+    """nan where no cell was found; so are the bounds."""
     low: float
     high: float
     """Over questions and seeds."""
@@ -23,7 +24,10 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """One level against another, on the same questions and seeds."""
+    """One level against another, on the same questions and seeds.
+
+    Where the verdict is `not tested`, p is 1 and the numbers that are not known are nan.
+    """
 
     vary: str
     """The factor; `way` or several factors joined by ` + ` where two sides were named."""
@@ -44,12 +48,19 @@ class Compared:
     difference: float
     low: float
     high: float
+    """Over questions and seeds."""
     p: float
-    """Two-sided, of this comparison alone."""
+    """Two-sided, of this comparison alone; over questions, for the models of these seeds."""
     p_adjusted: float
     """Corrected for all comparisons of the experiment."""
     effect: float
     """Cohen's h."""
     verdict: Verdict
+    """`better` and `worse`: p_adjusted is small enough, and the interval leaves 0 out."""
     why: str | None = None
-    """Why it was not tested."""
+    """Why it was not tested; where it was, what is lacking, such as a seed of which a cell failed."""
+    detectable: float | None = None
+    """The smallest difference that would have been found with a probability of about 0.8; None: not tested."""
+    cells: tuple[str, ...] = ()
+    """Of the first side, by seed."""
+    baseline_cells: tuple[str, ...] = ()

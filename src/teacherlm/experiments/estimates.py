@@ -1,0 +1,136 @@
+"""Accuracies of an experiment's models with their intervals, and what they cost: a row per combination of levels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from teacherlm.evaluate.intervals import LEVEL, RESAMPLES
+from teacherlm.experiments.answered import Answers, as_estimate, measure
+from teacherlm.experiments.comparing import Estimate
+from teacherlm.experiments.declaration import Experiment
+from teacherlm.experiments.grid import combinations
+from teacherlm.experiments.pairs import Cells, done
+from teacherlm.experiments.results import Outcome, Results
+from teacherlm.experiments.two_levels import Spread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """Models of one combination of levels, in one test, asked in one way."""
+
+    factors: Mapping[str, str]
+    test: str
+    way: str
+    estimate: Estimate | None
+    """None: no cell is done."""
+    spread: Spread | None
+    cells: tuple[str, ...] = ()
+    """That are done, by seed; equal where two combinations are one training."""
+    seeds: tuple[int, ...] = ()
+    failed: tuple[int, ...] = ()
+    """Seeds of failed cells."""
+    absent: tuple[int, ...] = ()
+    """Seeds that were not run yet."""
+    questions: int = 0
+    """That all seeds have in common."""
+    clusters: int = 0
+    answers: int = 0
+    """Over all seeds; of these are the next two."""
+    unanswered: int = 0
+    cut: int = 0
+    chance: float | None = None
+    parameters: int = 0
+    texts: float = 0.0
+    """A mean over seeds, as all that follow."""
+    tokens: float = 0.0
+    steps: float = 0.0
+    loss: float | None = None
+    train_seconds: float = 0.0
+    train_cpu_seconds: float = 0.0
+    test_seconds: float = 0.0
+    test_cpu_seconds: float = 0.0
+    calls: float = 0.0
+    call_tokens: float = 0.0
+
+    @property
+    def setting(self) -> str:
+        """For people: `kinds=chain, order=answer-last`."""
+        return ", ".join(f"{factor}={level}" for factor, level in self.factors.items()) or "the training"
+
+
+def estimate(
+    results: Results, outcomes: Sequence[Outcome], *, level: float = LEVEL, resamples: int = RESAMPLES
+) -> Estimate | None:
+    """The mean accuracy of outcomes that differ by their seed alone; None where none of them is done.
+
+    The interval is over questions and seeds; of one seed over questions alone.
+    """
+    answered = Answers(results).together([one for one in outcomes if one.status == "done" and results.of(one)])
+    if answered is None:
+        return None
+    ((spread,),) = measure([([answered.right], answered.sizes)], level=level, resamples=resamples)
+    return as_estimate(answered, spread, level)
+
+
+def estimates(experiment: Experiment, results: Results, *, resamples: int = RESAMPLES) -> list[Row]:
+    """A row for each test, way and combination of levels, in their order; also where nothing was found."""
+    cells, answers = Cells(experiment, results.outcomes), Answers(results)
+    rows, kept = [], []
+    for name, test in experiment.tests.items():
+        for way in test.asked:
+            for levels in combinations(experiment):
+                runs = cells.of(levels, name, way)
+                finished = {seed: one for seed, one in done(runs).items() if results.of(one)}
+                rows.append((levels, name, way, runs))
+                kept.append(finished)
+    answered = [answers.together(list(finished.values())) for finished in kept]
+    tables = [([one.right], one.sizes) if one else None for one in answered]
+    measured = measure(tables, level=experiment.level, resamples=resamples)
+    found = []
+    for (levels, name, way, runs), finished, one, spread in zip(rows, kept, answered, measured, strict=True):
+        found.append(
+            Row(
+                factors=levels,
+                test=name,
+                way=way,
+                estimate=as_estimate(one, spread[0], experiment.level) if one else None,
+                spread=spread[0] if spread else None,
+                cells=tuple(outcome.cell for outcome in finished.values()),
+                seeds=tuple(finished),
+                failed=tuple(seed for seed, outcome in runs.items() if outcome.status == "failed"),
+                absent=tuple(seed for seed in experiment.seeds if seed not in runs),
+                questions=int(one.sizes.sum()) if one else 0,
+                clusters=len(one.sizes) if one else 0,
+                **(_costs(list(finished.values())) if finished else {}),
+            )
+        )
+    return found
+
+
+def _costs(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Counts over the seeds, and means."""
+
+    def mean(of: Callable[[Outcome], float]) -> float:
+        return fmean(of(one) for one in outcomes)
+
+    losses = [one.loss for one in outcomes if one.loss is not None]
+    return {
+        "answers": sum(one.items for one in outcomes),
+        "unanswered": sum(one.unanswered for one in outcomes),
+        "cut": sum(one.cut for one in outcomes),
+        "chance": outcomes[0].chance,
+        "parameters": outcomes[0].parameters,
+        "texts": mean(lambda one: one.texts),
+        "tokens": mean(lambda one: one.tokens),
+        "steps": mean(lambda one: one.steps),
+        "loss": fmean(losses) if len(losses) == len(outcomes) else None,
+        "train_seconds": mean(lambda one: one.train_seconds),
+        "train_cpu_seconds": mean(lambda one: one.train_cpu_seconds),
+        "test_seconds": mean(lambda one: one.test_seconds),
+        "test_cpu_seconds": mean(lambda one: one.test_cpu_seconds),
+        "calls": mean(lambda one: one.calls),
+        "call_tokens": mean(lambda one: one.call_tokens),
+    }

@@ -1,0 +1,175 @@
+"""The planned comparisons of an experiment, tested. docs/statistics.md says why it is done so.
+
+Both sides answer the same questions with the same seeds, so all is paired. Questions of one content count as one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from teacherlm.evaluate.intervals import RESAMPLES, sign_flips
+from teacherlm.experiments.answered import Answered, Answers, as_estimate, measure
+from teacherlm.experiments.comparing import Compared, Estimate, Verdict
+from teacherlm.experiments.declaration import Experiment
+from teacherlm.experiments.estimates import Row, estimate, estimates
+from teacherlm.experiments.pairs import Pair, Runs, pairs
+from teacherlm.experiments.results import Results
+from teacherlm.experiments.two_levels import Spread, detectable
+
+__all__ = ["Row", "cohens_h", "compare", "detectable", "estimate", "estimates", "holm"]
+
+UNKNOWN = Estimate(mean=math.nan, low=math.nan, high=math.nan, runs=())
+
+
+def compare(experiment: Experiment, results: Results, *, resamples: int = RESAMPLES) -> list[Compared]:
+    """All planned comparisons, in their order.
+
+    The interval is over questions and seeds (two_levels.py). The p is that of sign flips: if neither side were the
+    better one, each content's lead, summed over the seeds, would be as likely the other way. It is exact for the models
+    at hand and says nothing of other seeds, of which a handful cannot say much. So a verdict takes both: p below
+    1 - level after Holm's correction, and an interval that leaves 0 out.
+
+    Args:
+        resamples: of the intervals; the draws are the same each time.
+    """
+    answers, level = Answers(results), experiment.level
+    planned = pairs(experiment, results.outcomes)
+    answered = [_both(pair, answers) for pair in planned]
+    tables = [
+        ([first.right - second.right, first.right, second.right], first.sizes) if first and second else None
+        for first, second in answered
+    ]
+    measured = measure(tables, level=level, resamples=resamples)
+    found = [
+        _tested(pair, first, second, spread, level) if first and second else _untested(pair, results, level, resamples)
+        for pair, (first, second), spread in zip(planned, answered, measured, strict=True)
+    ]
+    tested = sorted((place for place, one in enumerate(measured) if one), key=lambda place: found[place].p)
+    corrected = holm([found[place].p for place in tested])
+    for rank, (place, p) in enumerate(zip(tested, corrected, strict=True)):
+        found[place] = replace(
+            found[place],
+            p_adjusted=p,
+            verdict=_verdict(found[place], p, level),
+            detectable=detectable(measured[place][0], level=level, tests=len(tested) - rank),
+        )
+    return found
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """p values corrected for their number, in the same order; what is below a level holds for all at once.
+
+    Source: Holm 1979, "A Simple Sequentially Rejective Multiple Test Procedure".
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    corrected, highest = [0.0] * len(values), 0.0
+    for rank, place in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        highest = max(highest, min(1.0, (len(values) - rank) * values[place]))
+        corrected[place] = highest
+    return corrected
+
+
+def cohens_h(first: float, second: float) -> float:
+    """The effect size of two shares: a step near 0 or 1 counts for more than one in the middle.
+
+    About 0.2 is called small, 0.5 medium, 0.8 large. Source: Cohen 1988, chapter 6.
+
+    >>> round(cohens_h(0.81, 0.258), 2)
+    1.17
+    """
+    return 2 * math.asin(math.sqrt(first)) - 2 * math.asin(math.sqrt(second))
+
+
+def _both(pair: Pair, answers: Answers) -> tuple[Answered | None, Answered | None]:
+    """Both sides' answers to the questions that all of their cells have."""
+    if not pair.testable:
+        return None, None
+    together = answers.together([*pair.first.values(), *pair.second.values()])
+    if together is None:
+        return None, None
+    seeds = len(pair.first)
+    return together[:seeds], together[seeds:]
+
+
+def _tested(pair: Pair, first: Answered, second: Answered, spread: Sequence[Spread], level: float) -> Compared:
+    lead, *own = spread
+    # Whole numbers: equal sides differ by exactly 0, and sides that change places by the same number.
+    leads = (first.right - second.right).sum(axis=0)
+    questions = int(first.sizes.sum())
+    above, below = as_estimate(first, own[0], level), as_estimate(second, own[1], level)
+    return _compared(
+        pair,
+        above,
+        below,
+        questions=questions,
+        clusters=len(first.sizes),
+        difference=int(leads.sum()) / (questions * len(pair.first)),
+        low=max(-1.0, lead.low),
+        high=min(1.0, lead.high),
+        p=sign_flips([int(one) for one in leads]),
+        effect=cohens_h(above.mean, below.mean),
+        why=pair.why,
+    )
+
+
+def _untested(pair: Pair, results: Results, level: float, resamples: int) -> Compared:
+    def side(runs: Runs) -> Estimate:
+        return estimate(results, list(runs.values()), level=level, resamples=resamples) or UNKNOWN
+
+    if pair.same:
+        one = side(pair.first)
+        return _compared(pair, one, one, difference=0.0, low=0.0, high=0.0, effect=0.0, why=pair.why)
+    why = pair.why or ("the two sides have no question in common" if pair.testable else "they have no seed in common")
+    nan = math.nan
+    return _compared(pair, side(pair.first), side(pair.second), difference=nan, low=nan, high=nan, effect=nan, why=why)
+
+
+def _compared(
+    pair: Pair,
+    first: Estimate,
+    second: Estimate,
+    *,
+    difference: float,
+    low: float,
+    high: float,
+    effect: float,
+    why: str | None,
+    questions: int = 0,
+    clusters: int = 0,
+    p: float = 1.0,
+) -> Compared:
+    """Not tested, as long as nobody says what became of it beside the others."""
+    return Compared(
+        vary=pair.vary,
+        level=pair.level,
+        baseline=pair.baseline,
+        fixed=pair.fixed,
+        test=pair.test,
+        way=pair.way,
+        baseline_way=pair.baseline_way,
+        seeds=tuple(seed for seed in pair.first if seed in pair.second),
+        questions=questions,
+        clusters=clusters,
+        first=first,
+        second=second,
+        difference=difference,
+        low=low,
+        high=high,
+        p=p,
+        p_adjusted=p,
+        effect=effect,
+        verdict="not tested",
+        why=why,
+        cells=tuple(one.cell for one in pair.first.values()),
+        baseline_cells=tuple(one.cell for one in pair.second.values()),
+    )
+
+
+def _verdict(one: Compared, p: float, level: float) -> Verdict:
+    if p >= 1 - level or one.low <= 0 <= one.high:
+        return "not significant"
+    return "better" if one.difference > 0 else "worse"
