@@ -9,17 +9,17 @@ The batch is padded on the left: columns of keys, values and mask are aligned at
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import DynamicCache
 
 from teacherlm.lm.cache import RunningCache, compacted
-from teacherlm.lm.forward import Forward, padded
+from teacherlm.lm.forward import Forward
 from teacherlm.lm.load import LoadedModel
+from teacherlm.lm.prefill import LOGITS, Told, read_told
 from teacherlm.lm.prompts import read
 from teacherlm.lm.sampling import GREEDY, Chooser, Sampling, choose
 from teacherlm.lm.tokens import Tokens
@@ -44,6 +44,8 @@ class Request:
     top_tokens: int = 0
     """How many of the likeliest tokens are reported beside each chosen one."""
     prompt_logprobs: bool = False
+    prompt_top_tokens: int = 0
+    """With `prompt_logprobs`: how many of the likeliest tokens are reported beside each one of the prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ class Batch:
         self.rows: list[Row] = []
         self._choosers: list[Chooser] = []
         self._streams: list[Any] = []
+        self._words: dict[int, str] = {}
         self._cache = RunningCache(loaded.device)
         self._forward = Forward(loaded)
 
@@ -123,16 +126,15 @@ class Batch:
         device = self.loaded.device
         prompts = [row.request.prompt_ids for row in rows]
         if any(row.request.prompt_logprobs for row in rows):
-            ids, mask = padded(prompts, device, left=True)
-            cache = DynamicCache()
-            everywhere = self._forward(ids, mask, cache, keep=0)
-            self._read_prompts(rows, everywhere)
-            logits = everywhere[:, -1]
+            top = max(row.request.prompt_top_tokens for row in rows)
+            found, told = read_told(self._forward, prompts, top, device, LOGITS // len(self.loaded.tokenizer))
+            for row, one in zip(rows, told, strict=True):
+                row.prompt = self._prompt(row.request, one) if row.request.prompt_logprobs else []
         else:
             found = read(self._forward, prompts, device)
-            logits, cache, mask = found.logits, found.cache, found.mask
-            for row, gap in zip(rows, found.gaps, strict=True):
-                row.gap = gap
+        logits, cache, mask = found.logits, found.cache, found.mask
+        for row, gap in zip(rows, found.gaps, strict=True):
+            row.gap = gap
         choosers = [Chooser(row.request.sampling, row.request.prompt_ids) for row in rows]
         streams = [self.tokens.stream(row.request.prompt_ids) for row in rows]
         self._take(rows, choosers, streams, logits)
@@ -190,24 +192,28 @@ class Batch:
 
     def _top(self, logprobs: Tensor, count: int) -> tuple[Token, ...]:
         best = torch.topk(logprobs, min(count, logprobs.shape[-1]))
-        return tuple(
-            Token(token, self.tokens.decode([token]), value, token in self.tokens.special)
-            for token, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        )
+        return self._tokens(zip(best.indices.tolist(), best.values.tolist(), strict=True))
 
-    def _read_prompts(self, rows: Sequence[Row], logits: Tensor) -> None:
-        """Log-probabilities of the prompts' own tokens, for the rows that ask. `logits`: all positions, left-padded."""
-        for index, row in enumerate(rows):
-            if not row.request.prompt_logprobs:
-                continue
-            prompt = row.request.prompt_ids
-            before = logits[index, -len(prompt) : -1].float().log_softmax(dim=-1)
-            following = torch.tensor(prompt[1:], device=logits.device, dtype=torch.long)[:, None]
-            values: list[float | None] = [None, *before.gather(1, following)[:, 0].tolist()]
-            row.prompt = [
-                Token(token, self.tokens.decode([token]), value, token in self.tokens.special)
-                for token, value in zip(prompt, values, strict=True)
-            ]
+    def _tokens(self, best: Iterable[tuple[int, float]]) -> tuple[Token, ...]:
+        return tuple(Token(token, self._word(token), value, token in self.tokens.special) for token, value in best)
+
+    def _word(self, token: int) -> str:
+        """The text of a token by itself; remembered, since prompts are told token by token."""
+        if (word := self._words.get(token)) is None:
+            word = self._words[token] = self.tokens.decode([token])
+        return word
+
+    def _prompt(self, request: Request, told: Told) -> list[Token]:
+        """The prompt's own tokens with what the model thinks of each; nothing precedes the first."""
+        first, *others = request.prompt_ids
+        likeliest = [one[: request.prompt_top_tokens] for one in told.likeliest] or [()] * len(others)
+        return [
+            Token(first, self._word(first), None, first in self.tokens.special),
+            *(
+                Token(token, self._word(token), value, token in self.tokens.special, self._tokens(best))
+                for token, value, best in zip(others, told.values, likeliest, strict=True)
+            ),
+        ]
 
     def _keep(self, indices: list[int]) -> None:
         """Cut all other rows out of the batch."""

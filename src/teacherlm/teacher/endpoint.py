@@ -119,7 +119,7 @@ class Endpoint:
 
     async def tokens(self, prompt: Prompt) -> int | None:
         """How many tokens a prompt has for the teacher's own tokenizer; None where the server does not say."""
-        wire = self._wire or await self._first_wire()
+        wire = await self.wire()
         if (asked := wire.count_request(prompt)) is None:
             return None
         path, body = asked
@@ -134,17 +134,18 @@ class Endpoint:
         wants_openai = self.root != self.url
         return await discover(self._look, self.url, wants_openai=wants_openai, model=self._model, secret=self._token)
 
-    async def _first_wire(self) -> Wire:
-        """The protocol, where nobody has asked for `info` yet.
+    async def wire(self) -> Wire:
+        """The protocol, found out where nobody has asked for `info` yet.
 
         Raises:
             TeacherAway: nobody answers.
         """
-        try:
-            await self.info()
-        except TeacherAbsent as error:
-            raise TeacherAway(error.found, is_doubtful=True) from None
-        assert self._wire is not None
+        if self._wire is None:
+            try:
+                await self.info()
+            except TeacherAbsent as error:
+                raise TeacherAway(error.found, is_doubtful=True) from None
+            assert self._wire is not None
         return self._wire
 
     async def _look(self, path: str, body: bytes | None = None) -> tuple[int, bytes]:
@@ -174,8 +175,18 @@ class Endpoint:
             TeacherError: of the kind that says whether to ask again.
             TeacherLost: never ask this server again.
         """
-        wire = self._wire or await self._first_wire()
+        wire = self._wire or await self.wire()
         path, asked = wire.request(prompt, parameters, stops)
+        body, prompt_tokens = await self.post(path, asked)
+        return wire.completion(prompt, body, prompt_tokens, self._token)
+
+    async def post(self, path: str, asked: bytes) -> tuple[bytes, str | None]:
+        """Send a body to a path, once; what answers with a 200, and its header `x-prompt-tokens`.
+
+        Raises:
+            TeacherError, TeacherLost: as `once`.
+        """
+        wire = self._wire or await self.wire()
         request = self._open.post(self.root + path).body_bytes(asked).build()
         try:
             response = await request.send()
@@ -188,7 +199,7 @@ class Endpoint:
             raise TeacherFault(_cause(error), is_doubtful=True, reason="connection broke") from None
         if response.status != 200:
             raise wire.error(response.status, bytes(body), self._token)
-        return wire.completion(prompt, bytes(body), response.get_header("x-prompt-tokens"), self._token)
+        return bytes(body), response.get_header("x-prompt-tokens")
 
     @property
     def _open(self) -> Client:

@@ -141,8 +141,10 @@ class Batcher:
                 joining = self._joining = self._admit(cancelled)
             if cancelled:
                 self._drop(cancelled)
-            if joining:
-                self._join(joining)
+            # Reading whose every token is told costs more; rows that did not ask for that do not share it.
+            for told in (False, True):
+                if seats := [seat for seat in joining if seat.row.request.prompt_logprobs is told]:
+                    self._join(seats)
             if self._seats:
                 self._step()
 

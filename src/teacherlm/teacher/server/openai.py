@@ -1,7 +1,8 @@
 """`/v1/completions`, `/v1/chat/completions` and `/v1/models`, as TGI answers them.
 
 As in TGI the stop text stays in the answer, generation samples unless `temperature` is 0, `model` is not looked at, and
-without `max_tokens` an answer may fill the window.
+without `max_tokens` an answer may fill the window. Beyond TGI, `/v1/completions` takes token ids and gives
+log-probabilities, with `echo` those of the prompt too, as vLLM does.
 """
 
 from __future__ import annotations
@@ -9,82 +10,24 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
-from pydantic import Field
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 import teacherlm
 from teacherlm.lm.generate import Request, Row, Token
 from teacherlm.teacher.server import http
+from teacherlm.teacher.server.asked import Chat, Completions
 from teacherlm.teacher.server.batcher import Event
-from teacherlm.teacher.server.chat import Message, render
-from teacherlm.teacher.server.errors import Invalid, Refusal, Unsupported
+from teacherlm.teacher.server.chat import render
+from teacherlm.teacher.server.errors import Invalid, Refusal
+from teacherlm.teacher.server.logprobs import chat_logprobs, completion_logprobs, echoed
 from teacherlm.teacher.server.service import Service, Timing
-from teacherlm.teacher.server.wire import U32, U64, Parameters, Wire, read, sse
+from teacherlm.teacher.server.wire import read, sse
 
 FINGERPRINT = f"{teacherlm.__version__}-teacherlm"
-
-
-class StreamOptions(Wire):
-    include_usage: bool = False
-
-
-class Asked(Wire):
-    """What both kinds of request share."""
-
-    model: str | None = None
-    max_tokens: U32 | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    frequency_penalty: float | None = None
-    seed: U64 | None = None
-    stop: str | list[str] | None = None
-    stream: bool = False
-    stream_options: StreamOptions | None = None
-    n: U32 | None = None
-
-    def parameters(self, **more: Any) -> Parameters:
-        """TGI's parameters for this request."""
-        if self.n is not None and self.n > 1:
-            raise Invalid("`n` > 1 is not supported: ask several times")
-        greedy = self.temperature == 0.0
-        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        return Parameters(
-            do_sample=not greedy,
-            temperature=None if greedy else self.temperature,
-            top_p=self.top_p,
-            frequency_penalty=self.frequency_penalty,
-            max_new_tokens=more.pop("max_new_tokens", self.max_tokens),
-            seed=self.seed,
-            stop=tuple(stop),
-            **more,
-        )
-
-    @property
-    def usage_wanted(self) -> bool:
-        return self.stream_options is not None and self.stream_options.include_usage
-
-
-class Completions(Asked):
-    """Body of `/v1/completions`."""
-
-    prompt: str | list[str]
-    suffix: str | None = None
-    repetition_penalty: float | None = None
-
-
-class Chat(Asked):
-    """Body of `/v1/chat/completions` and `/chat_tokenize`."""
-
-    messages: list[Message]
-    max_completion_tokens: U32 | None = None
-    logprobs: bool | None = None
-    top_logprobs: U32 | None = None
-    response_format: dict[str, Any] | None = None
-    tools: list[Any] | None = None
-    tool_choice: Any = Field(default=None)
 
 
 class OpenAIRoutes:
@@ -92,6 +35,7 @@ class OpenAIRoutes:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._most = service.settings.max_client_batch_size
 
     async def models(self, request: HttpRequest) -> Response:
         model = {"id": self._service.loaded.model_id, "object": "model", "created": 0, "owned_by": "teacherlm"}
@@ -119,11 +63,24 @@ class OpenAIRoutes:
             requests, characters = self._completion_requests(asked, timing)
             done = await self._service.rows(requests, timing)
         rows = [row for _, row in done]
-        choices = [
-            {"index": index, "text": row.text, "logprobs": None, "finish_reason": _reason(row)} for index, row in done
-        ]
+        choices = [self._completion(asked, index, row) for index, row in done]
+        usage = _usage(rows, prompt_alone=asked.is_prompt_alone)
         headers = timing.headers(rows, characters=characters, device=self._service.loaded.device)
-        return http.json_response(self._frame("text_completion", choices, usage=_usage(rows)), headers=headers)
+        return http.json_response(self._frame("text_completion", choices, usage=usage), headers=headers)
+
+    def _completion(self, asked: Completions, index: int, row: Row) -> dict[str, Any]:
+        """One choice, with the prompt before the answer where it is echoed."""
+        text, told = "", list[Token]()
+        if asked.echo:
+            text, told = echoed(self._service.tokens, row, asked.prompts(self._most)[index])
+        if not asked.is_prompt_alone:
+            text, told = text + row.text, told + row.tokens
+        return {
+            "index": index,
+            "text": text,
+            "logprobs": completion_logprobs(told, text) if asked.logprobs is not None else None,
+            "finish_reason": _reason(row),
+        }
 
     async def _converse(self, asked: Chat) -> Response:
         with self._service.request() as timing:
@@ -132,7 +89,7 @@ class OpenAIRoutes:
         choice = {
             "index": 0,
             "message": {"role": "assistant", "content": row.text},
-            "logprobs": _logprobs(row.tokens) if asked.logprobs else None,
+            "logprobs": chat_logprobs(row.tokens) if asked.logprobs else None,
             "finish_reason": _reason(row),
         }
         headers = timing.headers([row], characters=characters, device=self._service.loaded.device)
@@ -143,10 +100,11 @@ class OpenAIRoutes:
             with self._service.request() as timing:
                 requests, _ = self._completion_requests(asked, timing)
                 rows: list[Row] = []
+                sent: dict[int, int] = {}
                 async with aclosing(self._service.events(requests, timing, stream=True)) as events:
                     async for event in events:
                         rows += [event.done] if event.done else []
-                        yield sse(self._frame("text_completion", [_completion_choice(event)]))
+                        yield sse(self._frame("text_completion", [_completion_choice(event, asked, sent)]))
                 if asked.usage_wanted:
                     yield sse(self._frame("text_completion", [], usage=_usage(rows)))
         except Refusal as refusal:
@@ -168,40 +126,30 @@ class OpenAIRoutes:
 
     def _completion_requests(self, asked: Completions, timing: Timing) -> tuple[list[Request], int]:
         """One row per prompt, and the prompts' characters."""
-        if asked.suffix is not None:
-            raise Unsupported(
-                "Suffix is not supported and can be achieved by preprocessing the prompt.", kind="suffix not supported"
-            )
-        prompts = [asked.prompt] if isinstance(asked.prompt, str) else asked.prompt
-        most = self._service.settings.max_client_batch_size
-        if len(prompts) > most:
-            raise Unsupported(
-                f"Number of prompts exceeds the maximum allowed batch size of {most}", kind="batch size exceeded"
-            )
-        if not prompts:
-            raise Invalid("`inputs` cannot be empty")
-        parameters = asked.parameters(repetition_penalty=asked.repetition_penalty)
+        self._check("logprobs", asked.logprobs)
+        prompts, parameters = asked.prompts(self._most), asked.parameters()
         requests = self._service.validate(
             timing,
             lambda check: [row for prompt in prompts for row in check.rows(prompt, parameters, stream=asked.stream)],
         )
-        return requests, sum(map(len, prompts))
+        if asked.echo and asked.logprobs:
+            requests = [replace(request, prompt_top_tokens=asked.logprobs) for request in requests]
+        return requests, sum(len(prompt) for prompt in prompts if isinstance(prompt, str))
 
     def _chat_requests(self, asked: Chat, timing: Timing) -> tuple[list[Request], int]:
         """The conversation's row, and the prompt's characters."""
-        if asked.tools and asked.tool_choice != "none":
-            raise Unsupported("Tool error: tools are not supported", kind="tool_error")
-        grammar = asked.response_format if (asked.response_format or {}).get("type") != "text" else None
-        parameters = asked.parameters(
-            grammar=grammar,
-            top_n_tokens=asked.top_logprobs if asked.logprobs else None,
-            max_new_tokens=asked.max_tokens if asked.max_tokens is not None else asked.max_completion_tokens,
-        )
+        self._check("top_logprobs", asked.top_logprobs)
+        parameters = asked.parameters()
         text, special = render(self._service.loaded, asked.messages)
         requests = self._service.validate(
             timing, lambda check: [*check.rows(text, parameters, stream=asked.stream, special=special)]
         )
         return requests, len(text)
+
+    def _check(self, name: str, wanted: int | None) -> None:
+        most = self._service.settings.max_top_n_tokens
+        if wanted is not None and wanted > most:
+            raise Invalid(f"`{name}` must be >= 0 and <= {most}. Given: {wanted}")
 
     def _frame(self, kind: str, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
         """What every answer and chunk begins with."""
@@ -221,9 +169,9 @@ def _reason(row: Row) -> str | None:
     return "stop" if row.finish_reason == "eos_token" else row.finish_reason
 
 
-def _usage(rows: list[Row]) -> dict[str, int]:
+def _usage(rows: list[Row], *, prompt_alone: bool = False) -> dict[str, int]:
     prompt = sum(len(row.request.prompt_ids) for row in rows)
-    completion = sum(len(row.tokens) for row in rows)
+    completion = 0 if prompt_alone else sum(len(row.tokens) for row in rows)
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
@@ -231,31 +179,26 @@ def _said(token: Token | None) -> str:
     return token.text if token is not None and not token.special else ""
 
 
-def _completion_choice(event: Event) -> dict[str, Any]:
-    """Here TGI sends its own reason, `eos_token` included, and "" while there is none."""
+def _completion_choice(event: Event, asked: Completions, sent: dict[int, int]) -> dict[str, Any]:
+    """Here TGI sends its own reason, `eos_token` included, and "" while there is none.
+
+    Args:
+        sent: characters of each choice so far; updated.
+    """
+    text, logprobs = _said(event.token), None
+    if asked.logprobs is not None and event.token is not None:
+        start = sent.get(event.index, 0)
+        logprobs, sent[event.index] = completion_logprobs([event.token], text, start), start + len(text)
     reason = event.done.finish_reason if event.done else ""
-    return {"index": event.index, "text": _said(event.token), "logprobs": None, "finish_reason": reason}
+    return {"index": event.index, "text": text, "logprobs": logprobs, "finish_reason": reason}
 
 
 def _chat_choice(event: Event, asked: Chat) -> dict[str, Any]:
     return {
         "index": event.index,
         "delta": {"role": "assistant", "content": _said(event.token)},
-        "logprobs": _logprobs([event.token]) if asked.logprobs and event.token else None,
+        "logprobs": chat_logprobs([event.token]) if asked.logprobs and event.token else None,
         "finish_reason": _reason(event.done) if event.done else None,
-    }
-
-
-def _logprobs(tokens: list[Token]) -> dict[str, Any]:
-    return {
-        "content": [
-            {
-                "token": token.text,
-                "logprob": token.logprob,
-                "top_logprobs": [{"token": top.text, "logprob": top.logprob} for top in token.top],
-            }
-            for token in tokens
-        ]
     }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from teacherlm.lm.generate import Request
@@ -15,6 +16,7 @@ from teacherlm.lm.sampling import Sampling
 from teacherlm.lm.tokens import Tokens
 from teacherlm.teacher.server.errors import Invalid
 from teacherlm.teacher.server.settings import Settings
+from teacherlm.teacher.server.unsupported import refuse
 from teacherlm.teacher.server.wire import Parameters
 
 LOOKAHEAD = 1024
@@ -37,14 +39,15 @@ class Validator:
         total = loaded.max_total_tokens
         self.limits = Limits(max_total_tokens=total, max_input_tokens=total - 1, settings=settings)
         self._tokens = tokens
+        self._highest: int = max(loaded.tokenizer.get_vocab().values(), default=0)
 
     def rows(
-        self, inputs: str, parameters: Parameters, *, stream: bool = False, special: bool = True
+        self, inputs: str | Sequence[int], parameters: Parameters, *, stream: bool = False, special: bool = True
     ) -> tuple[Request, ...]:
         """The rows of one request: one, or `best_of` of them.
 
         Args:
-            inputs: the prompt.
+            inputs: the prompt, or its tokens.
             parameters: as given.
             stream: whether tokens are sent as they come; forbids `best_of` and prompt details.
             special: whether the tokenizer adds its begin and end tokens to the prompt.
@@ -78,6 +81,7 @@ class Validator:
         return tuple(replace(request, sampling=replace(sampling, seed=seed)) for seed in seeds)
 
     def _others(self, parameters: Parameters) -> None:
+        refuse(parameters.model_extra)
         limits = self.limits.settings
         if len(parameters.stop) > limits.max_stop_sequences:
             raise Invalid(
@@ -95,7 +99,9 @@ class Validator:
         if parameters.adapter_id is not None:
             raise Invalid("`adapter_id` is not supported: this server holds no adapters")
 
-    def _lengths(self, inputs: str, parameters: Parameters, *, special: bool) -> tuple[tuple[int, ...], int]:
+    def _lengths(
+        self, inputs: str | Sequence[int], parameters: Parameters, *, special: bool
+    ) -> tuple[tuple[int, ...], int]:
         """The prompt's tokens after `truncate`, and how many new ones there may be."""
         longest, total = self.limits.max_input_tokens, self.limits.max_total_tokens
         if not inputs:
@@ -103,7 +109,7 @@ class Validator:
         truncate = parameters.truncate
         if truncate is not None and not 0 < truncate <= longest:
             raise Invalid(f"`truncate` must be strictly positive and less than {longest}. Given: {truncate}")
-        ids = self._tokens.encode(inputs, special=special)
+        ids = self._tokens.encode(inputs, special=special) if isinstance(inputs, str) else self._known(inputs)
         if truncate is not None:
             ids = ids[-truncate:]
         if not ids:
@@ -118,6 +124,12 @@ class Validator:
                 f"Given: {len(ids)} `inputs` tokens and {wanted} `max_new_tokens`"
             )
         return tuple(ids), min(wanted, room)
+
+    def _known(self, ids: Sequence[int]) -> list[int]:
+        """Tokens as given, if the model has them all: one that it lacks may take a GPU down."""
+        if unknown := next((token for token in ids if not 0 <= token <= self._highest), None):
+            raise Invalid(f"the model has no token {unknown}; its tokens are 0 to {self._highest}")
+        return list(ids)
 
 
 def _best_of(parameters: Parameters, settings: Settings, *, stream: bool) -> int:

@@ -23,7 +23,13 @@ class Wire(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
 
-class Parameters(Wire):
+class Open(Wire):
+    """As `Wire`; unknown fields are kept in `model_extra`, so that those which matter can be refused."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+
+class Parameters(Open):
     """`parameters` of `/generate`. Values are checked in `validate.py`; here are types only."""
 
     best_of: U32 | None = None
