@@ -36,14 +36,58 @@ RECORD: dict[str, Any] = {
 BORDER = "▸"
 
 
+def shown_by(name: str) -> str:
+    """The layout whose example on the page stands for this one's: of a pair, the one with the letter."""
+    plain = name.removesuffix("-text")
+    return name if name == "plain-text" or plain not in LAYOUTS else plain
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_the_page_shows_each_layout_and_a_rendered_example(name: str) -> None:
-    layout, rendered = LAYOUTS[name], render(LAYOUTS[name], RECORD)
+def test_the_page_names_each_layout_and_renders_an_example(name: str) -> None:
+    layout = LAYOUTS[name]
     asks = f" + `{LEADS[layout.response[0]]}`" if layout.asks else ""
-    row = f"| `{name}` | {', '.join(layout.prompt)}{asks} | {', '.join(layout.response)} | {layout.gold} |"
+    prefix = f"`{layout.prefix}` + " if layout.prefix else ""
+    row = f"| `{name}` | {prefix}{', '.join(layout.prompt)}{asks} | {', '.join(layout.response)} | {layout.gold} |"
     assert row in PAGE.splitlines()
+    shown = LAYOUTS[shown_by(name)]
+    assert dataclasses.replace(layout, about="", gold=shown.gold) == dataclasses.replace(shown, about="")
+    rendered = render(shown, RECORD)
     response = rendered.text[len(rendered.prompt_text) :]
-    assert f"\n`{name}`\n\n```text\n{rendered.prompt_text}{BORDER}{response}\n```\n" in PAGE
+    assert f"\n`{shown_by(name)}`\n\n```text\n{rendered.prompt_text}{BORDER}{response}\n```\n" in PAGE
+
+
+SETS: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "fundamentals": ("fundamentals",),
+    "chain": ("chain_of_thought",),
+    "mistakes": ("common_mistakes",),
+    "fundamentals-chain": ("fundamentals", "chain_of_thought"),
+    "fundamentals-mistakes": ("fundamentals", "common_mistakes"),
+    "chain-mistakes": ("chain_of_thought", "common_mistakes"),
+    "all": KINDS,
+}
+
+
+@pytest.mark.parametrize("kinds", SETS)
+def test_each_set_of_kinds_stands_after_and_before_the_answer(kinds: str) -> None:
+    for ending, gold in (("", "letter"), ("-text", "text")):
+        first, last = LAYOUTS[f"answer-first-{kinds}{ending}"], LAYOUTS[f"answer-last-{kinds}{ending}"]
+        assert first.response == ("answer", *SETS[kinds])
+        assert last.response == (*SETS[kinds], "answer")
+        assert {first.gold, last.gold} == {gold}
+        assert {first.prompt, last.prompt} == {("question",)}
+
+
+def test_tasks_of_one_student_are_told_apart_by_the_prefix() -> None:
+    """Distilling step-by-step: the label is asked for with the characters that it was trained behind."""
+    label, rationale = (render(LAYOUTS[f"step-by-step-{task}"], RECORD) for task in ("label", "rationale"))
+    asked = "Q: Does iron rust in dry air? (A) True (B) False A:"
+    assert label.text == f"[label] {asked} The answer is (B)."
+    assert rationale.text == f"[rationale] {asked} Let's think step by step. {RECORD['chain_of_thought']}"
+    assert label.prompt_text == prompt_for(LAYOUTS["step-by-step-label"], RECORD) == f"[label] {asked}"
+    assert [piece.part for piece in rationale.response] == ["chain_of_thought"]
+    with pytest.raises(ValidationError, match=r"needless blanks \| write  prefix: '\[label\]'"):
+        Layout(prefix="[label] ", response=("answer",))
 
 
 def test_the_page_names_no_other_layout() -> None:

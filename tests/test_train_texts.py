@@ -27,6 +27,8 @@ LAYOUTS = {
     "chain": Layout(response=("chain_of_thought", "answer"), gold="text"),
     "all": Layout(response=("answer", "fundamentals", "chain_of_thought", "common_mistakes")),
     "teach": Layout(prompt=("question", "answer"), response=("chain_of_thought",), asks=True),
+    "label": Layout(prefix="[label]", response=("answer",)),
+    "rationale": Layout(prefix="[rationale]", response=("chain_of_thought",)),
 }
 SAID = "Ann has 3 pens. How many? The result is 17, ok! A: 5 + 6 = 11. (B) again"
 KINDS = ("fundamentals", "chain_of_thought", "common_mistakes")
@@ -45,13 +47,14 @@ TOKENIZERS = ["byte-level", "unigram", "unigram with begin", "over words"]
 
 orders = st.integers(1, 4).flatmap(lambda size: st.sampled_from(list(permutations(("answer", *KINDS), size))))
 layouts = st.builds(
-    lambda parts, at, asks, gold: Layout(
+    lambda parts, at, asks, gold, prefix: Layout(
+        prefix=prefix,
         prompt=cast("tuple[Part, ...]", ("question", *parts[: min(at, len(parts) - 1)])),
         response=cast("tuple[Part, ...]", parts[min(at, len(parts) - 1) :]),
         asks=asks,
         gold=gold,
     ),
-    orders, st.integers(0, 2), st.booleans(), st.sampled_from(["letter", "text"]),
+    orders, st.integers(0, 2), st.booleans(), st.sampled_from(["letter", "text"]), st.sampled_from(["", "[label]"]),
 )  # fmt: skip
 words = st.lists(st.sampled_from(SAID.split()), min_size=1, max_size=12).map(" ".join)
 anything = st.text(st.characters(exclude_categories=["Cs", "Cn"]), max_size=40).map(lambda text: f"x{text}")

@@ -20,14 +20,17 @@ from teacherlm.train.request import MODELS
 if TYPE_CHECKING:
     from teacherlm.api.project import Project
 
-SPENT = """
+# What students read: other splits may be explained too, for whoever looks at them.
+READ = "dataset = '{dataset}' AND split LIKE 'train%'"
+SPENT = f"""
     SELECT kind, count(*), coalesce(sum(generated_tokens), 0)
-    FROM rationales WHERE dataset = ? AND strategy <> 'human' GROUP BY kind"""
+    FROM rationales WHERE {READ} AND strategy <> 'human' GROUP BY kind"""
+SAMPLES = f"SELECT count(*) FROM samples WHERE {READ}"
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What a teacher was asked for a dataset."""
+    """What a teacher was asked for a dataset's training splits."""
 
     samples: int = 0
     calls: Mapping[str, int] = field(default_factory=dict)
@@ -49,17 +52,17 @@ def prepare(project: Project, name: str, made: Made, tell: Callable[[str], None]
         RemoteFailed: the teacher failed; what it answered is kept.
         KeyboardInterrupt: it was stopped.
     """
-    built = project.build(name, tell=tell)
+    project.build(name, tell=tell)
     if made.augmentation != "rationales":
         from teacherlm.api.experiment_augment import make_augmented
 
         cost = make_augmented(project, name, made, tell)
-        return Spent(built.samples, {made.augmentation: cost.calls}, {made.augmentation: cost.tokens})
+        return Spent(_samples(project, name), {made.augmentation: cost.calls}, {made.augmentation: cost.tokens})
     teacher = made.teacher
     if made.trained is not None:
-        teacher = _trained(project, name, made, tell)
+        teacher = trained_teacher(project, name, made, tell)
     if teacher is None:
-        return Spent(built.samples)
+        return Spent(_samples(project, name))
     state = project_of(project).augment(
         name, teacher=teacher, kinds=made.kinds or None, limit=made.limit, repeats=made.repeats, tell=tell
     )
@@ -71,9 +74,14 @@ def prepare(project: Project, name: str, made: Made, tell: Callable[[str], None]
             "run the same command again: these alone are asked again",
         )
     report = project_of(project).check(name, only_if_stale=True)
-    rows = project.sql(SPENT.replace("?", f"'{name}'")).fetchall()
+    rows = project.sql(SPENT.format(dataset=name)).fetchall()
     share = report.books.accepted / report.books.asked if report.books.asked else None
-    return Spent(built.samples, {kind: count for kind, count, _ in rows}, {kind: n for kind, _, n in rows}, share)
+    calls, tokens = {kind: count for kind, count, _ in rows}, {kind: n for kind, _, n in rows}
+    return Spent(_samples(project, name), calls, tokens, share)
+
+
+def _samples(project: Project, name: str) -> int:
+    return int(project.sql(SAMPLES.format(dataset=name)).fetchall()[0][0])
 
 
 def project_of(project: Project) -> Project:
@@ -83,7 +91,7 @@ def project_of(project: Project) -> Project:
     return open_project(project.files.root, workspace=project.workspace.root)
 
 
-def _trained(project: Project, name: str, made: Made, tell: Callable[[str], None]) -> str:
+def trained_teacher(project: Project, name: str, made: Made, tell: Callable[[str], None]) -> str:
     """Train the teacher, and name it in the experiment's catalogue."""
     training = plain_name(str(made.trained))
     try:

@@ -40,6 +40,8 @@ class Layout:
     """A prompt and a response. The response's first part may be begun by the prompt (`asks`)."""
 
     about: str = ""
+    prefix: str = ""
+    """Stands before the question, for training and for whoever asks: what tells the tasks of one model apart."""
     prompt: tuple[Part, ...] = ("question",)
     response: tuple[Part, ...]
     gold: Gold = "letter"
@@ -60,6 +62,8 @@ class Layout:
             raise ValueError("the look at the options tells the answer | move `options` to the response")
         if self.asks and self.response[0] not in LEADS:
             raise ValueError(f"`asks` needs words that begin `{self.response[0]}`, which has none | leave `asks` out")
+        if self.prefix != one_line(self.prefix):
+            raise ValueError(f"`prefix` has needless blanks | write  prefix: {one_line(self.prefix)!r}")
         return self
 
     @property
@@ -136,7 +140,8 @@ def _prompt(layout: Layout, record: Mapping[str, Any]) -> tuple[Piece, ...]:
 
 def _piece(layout: Layout, part: str, record: Mapping[str, Any]) -> Piece:
     if part == "question":
-        return Piece(part, f"{question_text(record['question'], record['choices'] or ())} A:")
+        asked = f"{question_text(record['question'], record['choices'] or ())} A:"
+        return Piece(part, f"{layout.prefix} {asked}" if layout.prefix else asked)
     if part == "answer":
         text = stated(layout, record["choices"] or (), record["answer"])
         return Piece(part, f" {LEADS[part]} {text}{'' if text.endswith(('.', '!', '?')) else '.'}")
