@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pyarrow.parquet as pq
 import pytest
 
 import experiments
 import teacherlm
+from teacherlm.api.experiment_project import lay_out
+from teacherlm.api.experiment_report import overlaps, write_report
 from teacherlm.api.experiments import Progress, run
 from teacherlm.core.errors import Mistake, Mistakes
+from teacherlm.experiments.read import read_experiment
 from teacherlm.experiments.results import read_results
 
 FAILING = experiments.SMALL.replace("    two:", "    half: {precision: float16}\n    two:")
+
+
+def command(*words: str) -> tuple[int, dict[str, Any]]:
+    done = subprocess.run([sys.executable, "-m", "teacherlm", *words], capture_output=True, check=False)
+    return done.returncode, orjson.loads(done.stdout)
+
+
+def test_a_cell_that_fails_is_named_and_stops_no_other(tmp_path: Path) -> None:
+    opened = teacherlm.open(experiments.project(tmp_path / "p", FAILING), workspace=tmp_path / "w")
+    ran = run(opened, "small", workers=3)
+    assert {one.factors["epochs"] for one in ran.failed} == {"half"}
+    assert "float16 is trained on GPUs only" in str(ran.failed[0].failure)
+    assert {one.factors["epochs"] for one in ran.results.outcomes if one.status == "done"} == {"one", "two"}
+    table = pq.read_table(ran.folder / "cells.parquet").to_pylist()
+    assert [row["factors"] for row in table if row["accuracy"] is None] == ['{"epochs":"half"}'] * 2
+    query = "SELECT factors->>'epochs', count(*) FROM experiment_cells WHERE status = 'done' GROUP BY ALL ORDER BY 1"
+    assert opened.sql(query).fetchall() == [("one", 2), ("two", 2)]
+    query = "SELECT count(*) FILTER (correct), count(*) FROM experiment_items"
+    assert opened.sql(query).fetchall()[0][1] == 2 * 2 * 20
 
 
 def test_a_run_finds_each_cell_once(tmp_path: Path) -> None:
@@ -43,19 +69,42 @@ def test_a_run_finds_each_cell_once(tmp_path: Path) -> None:
     assert again.already == 2
     assert {path.name: path.read_bytes() for path in ran.folder.glob("*.parquet")} == before
 
+    written = write_report(opened, "small", tmp_path / "out")
+    page, text = written.page.read_text(), written.markdown.read_text()
+    for sign in ("Does a second epoch help?", "It does.", "not significant", "teacherlm experiment run small"):
+        assert sign in page, sign
+        assert sign in text, sign
+    assert {one.name for one in written.signatures} >= {"chance level"}
+    assert overlaps(opened, read_experiment(opened.files, "small"))["sums"].shared == 0
 
-def test_a_cell_that_fails_is_named_and_stops_no_other(tmp_path: Path) -> None:
-    opened = teacherlm.open(experiments.project(tmp_path / "p", FAILING), workspace=tmp_path / "w")
-    ran = run(opened, "small", workers=3)
-    assert {one.factors["epochs"] for one in ran.failed} == {"half"}
-    assert "float16 is trained on GPUs only" in str(ran.failed[0].failure)
-    assert {one.factors["epochs"] for one in ran.results.outcomes if one.status == "done"} == {"one", "two"}
-    table = pq.read_table(ran.folder / "cells.parquet").to_pylist()
-    assert [row["factors"] for row in table if row["accuracy"] is None] == ['{"epochs":"half"}'] * 2
-    query = "SELECT factors->>'epochs', count(*) FROM experiment_cells WHERE status = 'done' GROUP BY ALL ORDER BY 1"
-    assert opened.sql(query).fetchall() == [("one", 2), ("two", 2)]
-    query = "SELECT count(*) FILTER (correct), count(*) FROM experiment_items"
-    assert opened.sql(query).fetchall()[0][1] == 2 * 2 * 20
+
+def test_a_test_that_was_trained_on_is_found(tmp_path: Path) -> None:
+    text = experiments.SMALL.replace(
+        "families: [add], count: 20, seed: 7", "families: [add], split: train, count: 6, seed: 1"
+    )
+    opened = teacherlm.open(experiments.project(tmp_path / "p", text), workspace=tmp_path / "w")
+    bound = read_experiment(opened.files, "small")
+    lay_out(opened, bound, bound.cells(opened.files))
+    found = overlaps(opened, bound)["sums"]
+    assert (found.questions, found.shared) == (6, 0)  # the training reads the split of teachers
+    trained = experiments.BASE.replace("count: 24, seed: 1", "split: train, count: 24, seed: 1")
+    (tmp_path / "p" / "train" / "tiny.yaml").write_text(trained)
+    lay_out(opened, bound, bound.cells(opened.files))
+    found = overlaps(opened, bound)["sums"]
+    assert (found.questions, found.shared) == (6, 6)
+
+
+def test_the_command_lists_and_says_what_was_not_run(tmp_path: Path) -> None:
+    folder = experiments.project(tmp_path / "p", experiments.SMALL.replace("epochs: 2", "epochs: two"), "broken")
+    experiments.project(tmp_path / "p")
+    where = ["--project", str(folder), "--workspace", str(tmp_path / "w"), "--format", "json"]
+    code, listed = command("experiment", "list", *where)
+    rows = {row["experiment"]: row for row in listed["rows"]}
+    assert (rows["small"]["cells"], rows["small"]["done"]) == (2, 0)
+    assert "ablation-nano" in rows  # those that ship are there as well
+    code, said = command("experiment", "report", "small", *where)
+    assert code == 2
+    assert said["errors"][0]["remedy"] == "run it: teacherlm experiment run small"
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 SECONDS, CPU_SECONDS = "seconds", "cpu_seconds"
 """Keys of a dataset in `datasets.json`: step -> seconds; experiment_cost.py reads them."""
@@ -16,14 +15,13 @@ class Clock:
     """Measures steps, such as `build`, `explain` and `check`.
 
     Args:
-        before: what an earlier run kept of the dataset; its seconds are added to.
+        seconds, cpu_seconds: what earlier runs took, which is added to; the CPU's are those of this process and of
+            those that it started and waited for, such as an embedded teacher.
     """
 
-    def __init__(self, before: Mapping[str, Any] | None = None) -> None:
-        kept = before or {}
-        self.seconds: dict[str, float] = dict(kept.get(SECONDS) or {})
-        self.cpu_seconds: dict[str, float] = dict(kept.get(CPU_SECONDS) or {})
-        """Of this process and of those that it started and waited for, such as an embedded teacher."""
+    def __init__(self, seconds: Mapping[str, float], cpu_seconds: Mapping[str, float]) -> None:
+        self.seconds = dict(seconds)
+        self.cpu_seconds = dict(cpu_seconds)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from teacherlm.api.experiment_clock import Clock
 from teacherlm.api.train import TRIAL
 from teacherlm.core.errors import Mistake, RemoteFailed
 from teacherlm.core.files import write_text
@@ -39,33 +40,50 @@ class Spent:
     """Generated, by kind."""
     accepted: float | None = None
     """Share of the texts that the rules let pass; None: nothing was asked."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """By step, over all runs."""
+    cpu_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
-def prepare(project: Project, name: str, made: Made, tell: Callable[[str], None]) -> Spent:
+def prepare(project: Project, name: str, made: Made, tell: Callable[[str], None], before: Spent | None = None) -> Spent:
     """Build, explain and check one dataset; nothing is done twice.
 
     Args:
         project: the experiment's own, see `experiment_project.lay_out`.
+        before: what earlier runs took; its seconds are added to.
 
     Raises:
         Mistake, Mistakes: the recipe, the teacher or its training is wrong.
         RemoteFailed: the teacher failed; what it answered is kept.
         KeyboardInterrupt: it was stopped.
     """
-    project.build(name, tell=tell)
+    clock = Clock(before.seconds if before else {}, before.cpu_seconds if before else {})
+    with clock.step("build"):
+        project.build(name, tell=tell)
+    calls, tokens, accepted = _explained(project, name, made, tell, clock)
+    return Spent(_samples(project, name), calls, tokens, accepted, clock.seconds, clock.cpu_seconds)
+
+
+def _explained(
+    project: Project, name: str, made: Made, tell: Callable[[str], None], clock: Clock
+) -> tuple[dict[str, int], dict[str, int], float | None]:
+    """Calls and generated tokens by kind, and the share of texts that were accepted."""
     if made.augmentation != "rationales":
         from teacherlm.api.experiment_augment import make_augmented
 
-        cost = make_augmented(project, name, made, tell)
-        return Spent(_samples(project, name), {made.augmentation: cost.calls}, {made.augmentation: cost.tokens})
+        with clock.step("explain"):
+            cost = make_augmented(project, name, made, tell)
+        return {made.augmentation: cost.calls}, {made.augmentation: cost.tokens}, None
     teacher = made.teacher
     if made.trained is not None:
-        teacher = trained_teacher(project, name, made, tell)
+        with clock.step("train"):
+            teacher = trained_teacher(project, name, made, tell)
     if teacher is None:
-        return Spent(_samples(project, name))
-    state = project_of(project).augment(
-        name, teacher=teacher, kinds=made.kinds or None, limit=made.limit, repeats=made.repeats, tell=tell
-    )
+        return {}, {}, None
+    with clock.step("explain"):
+        state = project_of(project).augment(
+            name, teacher=teacher, kinds=made.kinds or None, limit=made.limit, repeats=made.repeats, tell=tell
+        )
     if state.stopped_by:
         raise KeyboardInterrupt
     if state.tally.exhausted:
@@ -73,11 +91,11 @@ def prepare(project: Project, name: str, made: Made, tell: Callable[[str], None]
             f"the teacher failed {state.tally.exhausted:,} calls for `{name}` at every attempt",
             "run the same command again: these alone are asked again",
         )
-    report = project_of(project).check(name, only_if_stale=True)
+    with clock.step("check"):
+        report = project_of(project).check(name, only_if_stale=True)
     rows = project.sql(SPENT.format(dataset=name)).fetchall()
     share = report.books.accepted / report.books.asked if report.books.asked else None
-    calls, tokens = {kind: count for kind, count, _ in rows}, {kind: n for kind, _, n in rows}
-    return Spent(_samples(project, name), calls, tokens, share)
+    return {kind: count for kind, count, _ in rows}, {kind: n for kind, _, n in rows}, share
 
 
 def _samples(project: Project, name: str) -> int:

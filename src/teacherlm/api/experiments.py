@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from teacherlm.api.project import Project
 
 CELL = "teacherlm.api.experiment_cell"
-SPENT = "datasets.json"
-"""In the experiment's folder: what its teachers were asked."""
+SPENT, CLOCK = "datasets.json", "clock.json"
+"""In the experiment's folder: what its teachers were asked; the wall clock of all its runs."""
 
 
 @dataclass
@@ -118,9 +118,17 @@ def run(
         finally:
             outcomes, items = gather(experiment, cells, planned, found, failures)
             write_results(folder, experiment.name, outcomes, items)
+            earlier = 0.0 if restart else read_seconds(folder) or 0.0
+            write_json(folder / CLOCK, {"seconds": round(earlier + time.monotonic() - began, 1)})
     results = read_results(folder)
     assert results is not None
     return Ran(experiment, folder, results, spent, time.monotonic() - began, len(wanted) - len(todo))
+
+
+def read_seconds(folder: Path) -> float | None:
+    """Wall clock of all runs of an experiment; None where it was not run."""
+    found = read_json(folder / CLOCK)
+    return float(found["seconds"]) if found else None
 
 
 def read_spent(folder: Path) -> dict[str, Spent]:
@@ -129,10 +137,10 @@ def read_spent(folder: Path) -> dict[str, Spent]:
 
 
 def _prepare(own: Project, experiment: Experiment, folder: Path, tell: Callable[[str], None]) -> dict[str, Spent]:
-    spent: dict[str, Spent] = {}
+    before, spent = read_spent(folder), {}
     for name, made in experiment.datasets.items():
         tell(f"dataset `{name}`: built, explained and judged")
-        spent[name] = prepare(own, name, made, tell)
+        spent[name] = prepare(own, name, made, tell, before.get(name))
     write_json(folder / SPENT, {name: asdict(one) for name, one in spent.items()})
     return spent
 

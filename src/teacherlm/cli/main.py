@@ -14,10 +14,28 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from teacherlm import __version__
-from teacherlm.cli import calibrate, cost, explain, look, make, publish, quickstart, recipe, serve, sql, train, view
-from teacherlm.cli.options import MAKE
+from teacherlm.cli import (
+    calibrate,
+    cost,
+    evaluate,
+    experiment,
+    explain,
+    look,
+    make,
+    publish,
+    quickstart,
+    recipe,
+    serve,
+    sql,
+    train,
+    view,
+)
+from teacherlm.cli.options import MAKE, TEACH
 from teacherlm.cli.output import INTERRUPTED, err, error_rows, print_json, show_error, stopped_row
 from teacherlm.core.errors import Mistake, TeacherlmError
+
+GROUPS = {"recipe", "experiment"}
+"""Commands that have commands of their own."""
 
 
 class Stopped(Exception):
@@ -45,9 +63,10 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (make, publish, look, sql, explain, view, calibrate, cost, train, serve, quickstart):
+for part in (make, publish, look, sql, explain, view, calibrate, cost, train, evaluate, serve, quickstart):
     app.registered_commands += part.app.registered_commands
 app.add_typer(recipe.app, name="recipe", rich_help_panel=MAKE)
+app.add_typer(experiment.app, name="experiment", rich_help_panel=TEACH)
 
 
 def _version(wanted: bool) -> None:
@@ -91,7 +110,7 @@ def entry() -> None:
 def _run(given: list[str], debug: bool) -> int:
     commands = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
     words = [argument for argument in given if not argument.startswith("-")]
-    command = next((word for word in words if word in commands | {"recipe"}), words[0] if words else "")
+    command = next((word for word in words if word in commands | GROUPS), words[0] if words else "")
     as_json = "--format=json" in given or ("--format", "json") in pairwise(given)
     try:
         code = app(given, prog_name="teacherlm", standalone_mode=False)

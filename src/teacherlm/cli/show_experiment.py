@@ -17,6 +17,8 @@ from teacherlm.cli.progress_view import duration
 
 EVERY_S = 15.0
 """Between two lines where there is no terminal."""
+SIGNS = 4
+"""Of failures that are told here, the gravest first."""
 
 
 @contextmanager
@@ -70,10 +72,15 @@ def found(rows: Sequence[dict[str, Any]]) -> None:
     """What came out: the table of accuracies, the conclusions, what went wrong, and the report's place."""
     for row in rows:
         out.print(f"\n[bold]{row['experiment']}[/bold]: {row['question']}".replace("[/bold]: ", "[/bold]\n"))
-        table(row["estimates"], list(row["estimates"][0]) if row["estimates"] else [])
+        # An interval in two lines is none: blanks that do not break.
+        lines = [{**one, "accuracy %": one["accuracy %"].replace(" ", "\u00a0")} for one in row["estimates"]]
+        table(lines, list(lines[0]) if lines else [])
         out.print()
         for sentence in row["conclusions"]:
             out.print(f"- {sentence}", markup=False)
-        for warning in row["signatures"]:
-            out.print(f"! {warning}", markup=False)
+        signs = row["signatures"]
+        for sign in signs[:SIGNS]:
+            out.print(f"! {sign}", markup=False)
+        if len(signs) > SIGNS:
+            out.print(f"! {len(signs) - SIGNS} more signs are in the report", markup=False)
         out.print(f"\nthe report: {row['page']}  (as text: {row['markdown']})", markup=False)

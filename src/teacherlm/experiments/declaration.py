@@ -171,6 +171,8 @@ class Experiment:
     tests: dict[str, Test]
     comparisons: tuple[Comparison, ...] = ()
     level: float = 0.95
+    extrapolate: bool = False
+    """The report also tells what the paper's sizes would take at the rates that were measured."""
     keep_models: bool = False
     """Else a model's weights are removed when it has been tested."""
 
