@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from teacherlm.api.experiment_clock import CPU_SECONDS, SECONDS
 from teacherlm.api.experiment_project import TRAININGS, home
 from teacherlm.api.runs import read_runs
 from teacherlm.api.train_rows import outputs
@@ -164,7 +165,7 @@ def _explained(
 
 def _timed(one: Spending, spent: Mapping[str, Any]) -> Spending:
     """With what `datasets.json` says of the step's time; a run's own record goes before."""
-    seconds, cpu = ((spent.get(key) or {}).get(one.step) for key in ("seconds", "cpu_seconds"))
+    seconds, cpu = ((spent.get(key) or {}).get(one.step) for key in (SECONDS, CPU_SECONDS))
     return replace(one, seconds=one.seconds if one.seconds is not None else seconds, cpu_seconds=cpu)
 
 

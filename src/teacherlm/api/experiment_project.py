@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from teacherlm.api.standards import read_rules
+from teacherlm.core.bundle import bundled
 from teacherlm.core.errors import Mistake, Mistakes, Problem
 from teacherlm.core.files import write_text
 from teacherlm.core.keys import digest
 from teacherlm.experiments.declaration import Made
 from teacherlm.experiments.grid import Cell
 from teacherlm.experiments.read import BoundExperiment
-from teacherlm.project.find import CATALOG
+from teacherlm.project.find import CATALOG, ProjectFiles
 
 if TYPE_CHECKING:
     from teacherlm.api.project import Project
@@ -58,6 +59,9 @@ def lay_out(project: Project, bound: BoundExperiment, cells: list[Cell]) -> Proj
         if (theirs / below).is_dir():
             _link(theirs / below, root / below, folder, (TRAININGS,))
     _write(root / CATALOG, experiment.name, _catalog(project, experiment.rules))
+    collections = project.workspace.root / "collections"
+    if collections.is_dir() and not (folder / "collections").exists():
+        (folder / "collections").symlink_to(collections.resolve())
     for name, made in experiment.datasets.items():
         path = root / "builders" / f"{name}.yaml"
         data = _recipe(project, bound, name, made)
@@ -91,7 +95,9 @@ def _catalog(project: Project, rules: str) -> dict[str, Any]:
 def _recipe(project: Project, bound: BoundExperiment, name: str, made: Made) -> dict[str, Any]:
     place = bound.located.where(("datasets", name, "recipe"))
     try:
-        located = project.files.recipe(made.recipe)
+        own = made.recipe in project.files.recipes()
+        # Experiments that ship name recipes that ship, in whatever project they are run.
+        located = (project.files if own else ProjectFiles(bundled())).recipe(made.recipe)
     except Mistake as error:
         raise Mistake(error.found, error.remedy, place) from None
     data = dict(located.data)
