@@ -28,6 +28,7 @@ from teacherlm.teacher.budget import Budget
 
 if TYPE_CHECKING:
     from teacherlm.api.collections import OpenCollection
+    from teacherlm.api.evaluate import Evaluated, EvaluateOptions
     from teacherlm.api.plan_train import TrainPlanOptions
     from teacherlm.api.train import TrainOptions
     from teacherlm.hub.published import Published
@@ -220,6 +221,12 @@ class Project(Looks):
         from teacherlm.api.train import train
 
         return train(self, name, **asked)
+
+    def evaluate(self, model: str, **asked: Unpack[EvaluateOptions]) -> Evaluated:
+        """Ask a model the questions of benchmarks; see `api.evaluate.evaluate`."""
+        from teacherlm.api.evaluate import evaluate
+
+        return evaluate(self, model, **asked)
 
     def status(self, names: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """One row for each of the datasets `names`; None: for all that are declared or in the workspace."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from teacherlm.api.check import read_report
 from teacherlm.api.cost import GROUPS, cost
+from teacherlm.api.evaluate_rows import prediction_rows, score_rows
 from teacherlm.api.experiment_project import EXPERIMENTS
 from teacherlm.api.runs import read_runs
 from teacherlm.api.session import VIEWS as STORED
@@ -28,8 +29,15 @@ if TYPE_CHECKING:
 REPORTED: Mapping[str, RecordName] = {
     **{"costs": "cost", "runs": "run", "gates": "gate"},
     **{"training": "training", "training_stages": "training_stage"},
+    **{"scores": "score", "predictions": "prediction"},
 }
 """Views over what runs and checks report; they are rows of ours, not files."""
+
+FOUND: Mapping[str, Callable[[Path], Iterator[dict[str, Any]]]] = {
+    **{"training": step_rows, "training_stages": stage_rows},
+    **{"scores": score_rows, "predictions": prediction_rows},
+}
+"""Those of them that are looked for in the whole workspace."""
 
 TABLES: Mapping[str, tuple[RecordName, str]] = {
     "experiment_cells": ("experiment_cell", f"{EXPERIMENTS}/*/{CELLS}"),
@@ -86,6 +94,7 @@ class WorkspaceSource:
         *("samples", "rationales", "verdicts", "findings", "augmented", "ledger"),
         *("metrics", "duplicates", "contamination", "costs", "runs", "gates"),
         *("training", "training_stages"),
+        *("scores", "predictions"),
         *TABLES,
     )
 
@@ -121,8 +130,7 @@ class WorkspaceSource:
     def _reported(self, view: str, names: Sequence[str]) -> list[dict[str, Any]]:
         if view == "costs":
             return cost(self._workspace, by=list(GROUPS))
-        if view in ("training", "training_stages"):
-            rows_of = step_rows if view == "training" else stage_rows
+        if (rows_of := FOUND.get(view)) is not None:
             return list(rows_of(self._workspace.root))
         rows = _runs if view == "runs" else _gates
         return [row for name in names for row in rows(self._workspace, name)]

@@ -96,9 +96,6 @@ class Scorer(Protocol):
         """
 
 
-CONTEXTS = 512
-"""Contexts that are scored before progress is told again."""
-
 ROWS = 32
 """Texts that are written at the same time."""
 
@@ -115,6 +112,8 @@ class LocalScorer:
     @property
     def about(self) -> About:
         """Which model it is."""
+        from teacherlm.lm.score_pairs import window_of
+
         loaded, tokenizer = self.loaded, self.loaded.tokenizer
         return About(
             name=self.name,
@@ -123,7 +122,7 @@ class LocalScorer:
             dtype=loaded.dtype,
             sha=loaded.model_sha,
             device=loaded.device,
-            window=loaded.max_total_tokens,
+            window=window_of(loaded),
             pad=(tokenizer.pad_token, tokenizer.pad_token_id),
             eos=(tokenizer.eos_token, tokenizer.eos_token_id),
             bos=(tokenizer.bos_token, tokenizer.bos_token_id),
@@ -133,35 +132,21 @@ class LocalScorer:
         """See `Scorer`."""
         from teacherlm.lm.score import score
 
-        options = {} if self.batch_tokens is None else {"batch_tokens": self.batch_tokens}
-        together: dict[str, list[int]] = {}
-        for place, (context, _) in enumerate(requests):
-            together.setdefault(context, []).append(place)
-        # Long ones first, as `score` takes them, so that a part holds texts of one length.
-        groups = sorted(together.values(), key=lambda places: -len(requests[places[0]][0]))
-        found: list[LogLikelihood | None] = [None] * len(requests)
-        done = 0
-        for start in range(0, len(groups), CONTEXTS):
-            places = [place for group in groups[start : start + CONTEXTS] for place in group]
-            part = [requests[place] for place in places]
-            try:
-                scored = score(self.loaded, part, **options)
-            except ValueError as error:
-                raise Mistake(_refused(error, part), "change the options, or leave this document out") from error
-            except RuntimeError as error:
-                raise _failed(error) from error
-            for place, one in zip(places, scored, strict=True):
-                found[place] = one
-            done += len(places)
-            tell(done)
-        return [one for one in found if one is not None]
+        most = "auto" if self.batch_tokens is None else self.batch_tokens
+        try:
+            return score(self.loaded, requests, batch_tokens=most, tell=tell)
+        except ValueError as error:
+            raise Mistake(_refused(error, requests), "change the options, or leave this document out") from error
+        except RuntimeError as error:
+            raise _failed(error) from error
 
     def generate(self, asked: Sequence[Asked], tell: Tell) -> list[Written]:
         """See `Scorer`."""
         from teacherlm.lm.generate import Request, generate
+        from teacherlm.lm.score_pairs import window_of
         from teacherlm.lm.tokens import Tokens
 
-        tokens, window = Tokens(self.loaded.tokenizer), self.loaded.max_total_tokens
+        tokens, window = Tokens(self.loaded.tokenizer), window_of(self.loaded)
         requests, cuts = [], []
         for one in asked:
             room = window - one.max_gen_toks
@@ -233,5 +218,5 @@ def _refused(error: ValueError, requests: Sequence[tuple[str, str]]) -> str:
 
 def _failed(error: RuntimeError) -> MachineFailed:
     if "out of memory" in str(error).lower():
-        return MachineFailed("the memory of the device is too small for the batch", "give --batch-tokens 1024, or less")
+        return MachineFailed("the memory of the device is too small", "give another --device, or a smaller model")
     return MachineFailed(f"the model failed: {' '.join(str(error).split())[:300]}", "try --device cpu")

@@ -21,20 +21,25 @@ class Forward:
         # ALiBi models take positions from the mask; learned and rotary ones must be told.
         self._positions = "position_ids" in inspect.signature(loaded.model.forward).parameters
 
-    def __call__(self, ids: Tensor, mask: Tensor, cache: Cache, *, keep: int) -> Tensor:
+    def __call__(self, ids: Tensor, mask: Tensor, cache: Cache | None, *, keep: int) -> Tensor:
         """Logits, shape (rows, kept positions, vocabulary).
 
         Args:
             ids: shape (rows, new columns).
             mask: shape (rows, columns of the cache and new ones): 1 for a token, 0 for padding.
-            cache: what was read before; filled.
+            cache: what was read before; filled. None: nothing was, and nothing is kept.
             keep: how many of the last positions; 0: all.
         """
         extra: dict[str, Any] = {}
         if self._positions:
             extra["position_ids"] = (mask.cumsum(dim=-1) - 1).clamp_(min=0)[:, -ids.shape[1] :]
         output = self._model(
-            input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, logits_to_keep=keep, **extra
+            input_ids=ids,
+            attention_mask=mask,
+            past_key_values=cache,
+            use_cache=cache is not None,
+            logits_to_keep=keep,
+            **extra,
         )
         return output.logits  # type: ignore[no-any-return]
 

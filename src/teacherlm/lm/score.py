@@ -1,28 +1,34 @@
-"""Log-likelihoods of continuations, by the conventions of lm-evaluation-harness 0.4.13.
+"""Log-likelihoods of continuations, the same as lm-evaluation-harness 0.4.13 gives.
 
-Blanks at the end of a context move to its continuation. Both are encoded as one text and cut where the context's own
-encoding ends, so that a token which spans the border belongs to the continuation. What is longer than the model's
-window is cut from the left. Source: `lm_eval/api/model.py` (`_encode_pair`), `lm_eval/models/huggingface.py`
-(`_loglikelihood_tokens`).
+How texts become tokens is in `score_pairs.py`, what is read together in `score_plan.py`, and the passes of the model
+in `score_passes.py`. Each context is read once, whatever follows it; what many contexts begin with is read once too.
 
-Continuations of one context, as the options of a question are, share one pass over it.
+Importing this module loads no torch; calling `score` does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
-from transformers.cache_utils import DynamicCache
+from teacherlm.core.errors import MachineFailed
+from teacherlm.lm.score_pairs import encoded
+from teacherlm.lm.score_plan import Context, Group, batched, planned
 
-from teacherlm.lm.forward import Forward, layers, padded
-from teacherlm.lm.load import LoadedModel
-from teacherlm.lm.tokens import Tokens
+if TYPE_CHECKING:
+    from teacherlm.lm.load import LoadedModel
+    from teacherlm.lm.score_options import Answer
+    from teacherlm.lm.score_passes import Passes
 
-BATCH_TOKENS = 8192
-"""Padded tokens of one pass over contexts or continuations."""
+ON_CPU = 512
+"""Padded tokens of one pass for each thread of a CPU: what is larger leaves its caches (docs/performance.md)."""
+
+ON_GPU = 16_384
+"""Padded tokens of the first pass on a GPU; halved until they fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +36,7 @@ class LogLikelihood:
     """How likely a model finds one continuation."""
 
     sum: float
-    """Natural logarithm, over all tokens of the continuation."""
+    """Natural logarithm, over all tokens of the continuation; not always finite, see `not_finite`."""
     greedy: bool
     """Whether each of its tokens is the likeliest one."""
     tokens: int
@@ -40,118 +46,106 @@ class LogLikelihood:
     """Tokens of the context that did not fit into the window."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    place: int
-    context: tuple[int, ...]
-    continuation: tuple[int, ...]
-    cut: int
+def not_finite(found: Sequence[LogLikelihood]) -> list[int]:
+    """Positions whose log-likelihood is NaN or infinite: nothing can be compared with them.
+
+    Weights that are broken, or half precision that overflows, give such values; float32 tells the two apart.
+
+    >>> not_finite([LogLikelihood(-1.5, True, 1, 2, 0), LogLikelihood(float("nan"), False, 1, 2, 0)])
+    [1]
+    """
+    return [place for place, one in enumerate(found) if not math.isfinite(one.sum)]
 
 
 def score(
-    loaded: LoadedModel, requests: Sequence[tuple[str, str]], *, batch_tokens: int = BATCH_TOKENS
+    loaded: LoadedModel,
+    requests: Sequence[tuple[str, str]],
+    *,
+    batch_tokens: int | Literal["auto"] = "auto",
+    window: int | None = None,
+    tell: Callable[[int], None] | None = None,
 ) -> list[LogLikelihood]:
     """Log-likelihoods of continuations, in the order of the requests.
+
+    They do not depend on that order, on the batches or on what shares a context, but for the rounding of floats
+    (below 1e-4 in float32; half precision rounds to some hundredths).
 
     Args:
         loaded: the model.
         requests: `(context, continuation)`; an empty context stands for the model's begin (or end) token.
-        batch_tokens: most padded tokens of one pass; a single text may exceed it.
+        batch_tokens: most padded tokens of one pass; a single text may exceed it. Where memory runs out it is halved,
+            and scoring goes on.
+        window: most tokens of context and continuation together, without the last; longer contexts are cut from the
+            left. None: what the harness takes, `score_pairs.window_of`.
+        tell: called after each pass with the number of requests answered so far.
 
     Raises:
-        ValueError: a continuation without tokens; names its position.
+        ValueError: a continuation without tokens, or longer than the window; names its position.
+        MachineFailed: one text alone does not fit into the memory.
     """
-    tokens = Tokens(loaded.tokenizer)
-    pairs = [_encoded(loaded, tokens, place, *request) for place, request in enumerate(requests)]
-    together: dict[tuple[int, ...], list[_Pair]] = {}
-    for pair in pairs:
-        together.setdefault(pair.context, []).append(pair)
+    import torch
+
+    pairs = encoded(loaded, requests, window)
+    most = automatic(loaded.device, torch.get_num_threads()) if batch_tokens == "auto" else batch_tokens
     found: list[LogLikelihood | None] = [None] * len(pairs)
-    # Long ones first: what does not fit into memory shows at once.
-    groups = sorted(together.values(), key=lambda group: (-len(group[0].context), group[0].place))
-    forward = Forward(loaded)
-    for batch in _batches(groups, batch_tokens):
-        for pair, total, greedy in _read(forward, batch, loaded.device, batch_tokens):
+    done = 0
+    for answers in _answers(loaded, planned(pairs), most):
+        for pair, total, greedy in answers:
             characters = len(requests[pair.place][1])
             found[pair.place] = LogLikelihood(total, greedy, len(pair.continuation), characters, pair.cut)
+        done += len(answers)
+        if tell is not None:
+            tell(done)
     return [one for one in found if one is not None]
 
 
-def _encoded(loaded: LoadedModel, tokens: Tokens, place: int, context: str, continuation: str) -> _Pair:
-    bare = context.rstrip()
-    before = tokens.encode(bare) if bare else []
-    if before:
-        joint = tokens.encode(context + continuation)
-    else:
-        start = getattr(loaded.tokenizer, "bos_token_id", None)
-        joint = tokens.encode(context + continuation, special=False)
-        before = [start if start is not None else min(loaded.eos_ids)]
-        if joint[:1] != before:
-            joint = before + joint
-    told = tuple(joint[len(before) :])
-    if not told:
-        raise ValueError(f"the continuation at position {place} has no tokens")
-    # The last token of all is only predicted, never read.
-    whole = joint[: len(before)]
-    cut = max(0, len(whole) + len(told) - 1 - loaded.max_total_tokens)
-    if cut >= len(whole):
-        raise ValueError(f"the continuation at position {place} has {len(told)} tokens, more than the model's window")
-    return _Pair(place, tuple(whole[cut:]), told, cut)
+def automatic(device: str, threads: int) -> int:
+    """The padded tokens of one pass that scoring starts with."""
+    return ON_CPU * threads if device == "cpu" else ON_GPU
 
 
-def _batches(groups: Sequence[list[_Pair]], most: int) -> list[list[list[_Pair]]]:
-    """Contexts that are read together; the first of a batch is its longest."""
-    batches: list[list[list[_Pair]]] = []
-    for group in groups:
-        if batches and len(batches[-1][0][0].context) * (len(batches[-1]) + 1) <= most:
-            batches[-1].append(group)
+def _answers(loaded: LoadedModel, groups: Sequence[Group], most: int) -> Iterator[list[Answer]]:
+    """Pass after pass; where the memory is too small for one, half as much is read at once from then on."""
+    from teacherlm.lm.score_passes import Passes
+
+    passes = Passes(loaded)
+    options = passes.options
+    waiting = deque((group.shared, group.contexts) for group in groups)
+    while waiting or len(options):
+        if not waiting or options.full(most):
+            batch: Sequence[Context] = ()
+            answers = _attempt(passes, partial(options.read, most))
         else:
-            batches.append([group])
-    return batches
+            shared, contexts = waiting[0]
+            batch = batched(shared, contexts, most)
+            answers = _attempt(passes, partial(passes.read, shared, batch))
+        if answers is None:
+            most = _smaller(loaded, most, [len(one.ids) for one in batch] or [options.longest])
+            continue
+        if batch:
+            waiting.popleft()
+            if rest := contexts[len(batch) :]:
+                waiting.appendleft((shared, rest))
+        yield answers
 
 
-@torch.inference_mode()
-def _read(forward: Forward, groups: Sequence[list[_Pair]], device: str, most: int) -> list[tuple[_Pair, float, bool]]:
-    """One pass over the contexts; then one over all but the last token of the continuations that are longer."""
-    ids, mask = padded([group[0].context for group in groups], device, left=True)
-    cache = DynamicCache()
-    logits = forward(ids, mask, cache, keep=1)[:, -1].float().log_softmax(dim=-1)
-    likeliest = logits.argmax(dim=-1)
-    done: list[tuple[_Pair, float, bool]] = []
-    longer: list[tuple[int, _Pair, float, bool]] = []
-    for row, group in enumerate(groups):
-        firsts = [pair.continuation[0] for pair in group]
-        values = logits[row, torch.tensor(firsts, device=logits.device)].tolist()
-        best = int(likeliest[row])
-        for pair, first, value in zip(group, firsts, values, strict=True):
-            if len(pair.continuation) == 1:
-                done.append((pair, value, first == best))
-            else:
-                longer.append((row, pair, value, first == best))
-    longer.sort(key=lambda one: -len(one[1].continuation))
-    width = ids.shape[1]
-    while longer:
-        # The cache is copied for each continuation, so that its columns count as well.
-        count = max(1, most // (width + len(longer[0][1].continuation)))
-        part, longer = longer[:count], longer[count:]
-        done += _continue(forward, part, cache, mask)
-    return done
+def _attempt(passes: Passes, work: Callable[[], list[Answer]]) -> list[Answer] | None:
+    """What one pass gives; None where the memory was too small for it."""
+    try:
+        return work()
+    except RuntimeError as error:  # torch's OutOfMemoryError is one; a CPU's allocator has none of its own
+        if type(error).__name__ != "OutOfMemoryError" and "can't allocate memory" not in str(error):
+            raise
+    # Only now, with the error, are the tensors of the failed pass gone.
+    passes.release()
+    return None
 
 
-def _continue(
-    forward: Forward, part: Sequence[tuple[int, _Pair, float, bool]], cache: DynamicCache, mask: Tensor
-) -> list[tuple[_Pair, float, bool]]:
-    """Read continuations behind their contexts, padded on the right."""
-    ids, here = padded([pair.continuation[:-1] for _, pair, _, _ in part], str(mask.device), left=False)
-    rows = torch.tensor([row for row, _, _, _ in part], device=mask.device)
-    own = DynamicCache()
-    for index, layer in enumerate(layers(cache)):
-        own.update(layer.keys[rows], layer.values[rows], index)
-    logits = forward(ids, torch.cat([mask[rows], here], dim=1), own, keep=0).float().log_softmax(dim=-1)
-    following, _ = padded([pair.continuation[1:] for _, pair, _, _ in part], str(mask.device), left=False)
-    values = (logits.gather(2, following[:, :, None])[:, :, 0] * here).sum(dim=1).tolist()
-    greedy = ((logits.argmax(dim=-1) == following) | (here == 0)).all(dim=1).tolist()
-    return [
-        (pair, first + value, is_best and all_best)
-        for (_, pair, first, is_best), value, all_best in zip(part, values, greedy, strict=True)
-    ]
+def _smaller(loaded: LoadedModel, most: int, lengths: Sequence[int]) -> int:
+    """Half of what did not fit."""
+    if most <= 1:
+        raise MachineFailed(
+            f"a text of {max(lengths):,} tokens does not fit into the memory of {loaded.device}",
+            "use --dtype bfloat16, a smaller model, or a device with more memory",
+        )
+    return max(1, min(most, sum(lengths)) // 2)

@@ -33,6 +33,8 @@ RecordName = Literal[
     "gate",
     "training",
     "training_stage",
+    "score",
+    "prediction",
     "experiment_cell",
     "experiment_item",
 ]
