@@ -36,7 +36,7 @@ REQUESTS: list[tuple[str, str]] = [
     # Joined, the last letters of the context are another token than alone.
     ("The ans", "wer is water"),
     ("naïve 日本 🦜", " 日本語 🦜🦜"),
-    ("</s>Iron", " rusts"),
+    ("</s>Ice", " floats"),
     ("Iron", "</s>"),
     ("", "Iron"),
     ("", "</s>Iron rusts"),
@@ -107,7 +107,7 @@ def plain(loaded: LoadedModel, context: str, continuation: str) -> tuple[float, 
     before = tokens.encode(context.rstrip()) if context else sorted(loaded.eos_ids)
     joint = tokens.encode(context + continuation) if context else before + tokens.encode(continuation)
     told = joint[len(before) :]
-    logprobs = loaded.model(torch.tensor([joint[:-1]])).logits[0, -len(told) :].log_softmax(dim=-1)
+    logprobs = loaded.model(torch.tensor([[*before, *told][:-1]])).logits[0, -len(told) :].log_softmax(dim=-1)
     total = logprobs.gather(1, torch.tensor(told)[:, None]).sum().item()
     return total, logprobs.argmax(dim=-1).tolist() == told, len(told)
 
@@ -187,7 +187,7 @@ def test_a_context_longer_than_the_window_is_cut_from_the_left_and_counted() -> 
 def test_a_continuation_without_tokens_or_beyond_the_window_is_refused() -> None:
     with pytest.raises(ValueError, match="position 1 has no tokens"):
         score(random_model(), [("a", "b"), ("a", "")])
-    with pytest.raises(ValueError, match="more than the model's window"):
+    with pytest.raises(ValueError, match="50 tokens; the model.s window holds 3"):
         score(random_model(), [("a", "b" * 50)], window=3)
 
 
@@ -289,9 +289,9 @@ def test_other_errors_of_a_model_are_not_taken_for_a_small_memory() -> None:
     ("config", "limit", "window"),
     [
         ({"n_positions": 1024}, 512, 1024),
-        ({"max_position_embeddings": 4096}, 10**30, 4096),
+        ({"max_position_embeddings": 4096}, int(1e30), 4096),
         ({"seq_length": 64}, 700, 700),
-        ({"seq_length": 64}, 10**30, 2048),
+        ({"seq_length": 64}, int(1e30), 2048),
         ({"max_position_embeddings": 12, "text_config": SimpleNamespace(max_position_embeddings=99)}, 5, 99),
     ],
 )

@@ -141,10 +141,11 @@ def _name(experiment: Experiment, one: Compared, among: Sequence[Compared]) -> s
 
 
 def _told(experiment: Experiment, one: Compared, among: Sequence[Compared]) -> list[str]:
-    """The fixed levels that say something: not the usual ones, or not the same in all comparisons of the factor."""
+    """The fixed levels that say something: those that are not usual; where one factor alone differs, each of it."""
     alike = [other for other in among if other.vary == one.vary and other.test == one.test]
+    differ = [factor for factor, level in one.fixed.items() if len({o.fixed.get(factor, level) for o in alike}) > 1]
     return [
         f"{factor} {level}"
         for factor, level in one.fixed.items()
-        if level != experiment.default(factor) or len({other.fixed.get(factor, level) for other in alike}) > 1
+        if level != experiment.default(factor) or differ == [factor]
     ]

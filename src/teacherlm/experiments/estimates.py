@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
@@ -27,6 +27,8 @@ class Row:
     estimate: Estimate | None
     """None: no cell is done."""
     spread: Spread | None
+    usual: Mapping[str, str] = field(default_factory=dict)
+    """Level of each factor where nobody names one."""
     cells: tuple[str, ...] = ()
     """That are done, by seed; equal where two combinations are one training."""
     seeds: tuple[int, ...] = ()
@@ -57,8 +59,12 @@ class Row:
 
     @property
     def setting(self) -> str:
-        """For people: `kinds=chain, order=answer-last`."""
-        return ", ".join(f"{factor}={level}" for factor, level in self.factors.items()) or "the training"
+        """For people: `kinds=chain, order=answer-last`; usual levels of several factors go without saying."""
+        told = {factor: level for factor, level in self.factors.items() if level != self.usual.get(factor)}
+        shown = told if len(self.factors) > 2 else self.factors
+        return ", ".join(f"{factor}={level}" for factor, level in shown.items()) or (
+            "the usual levels" if self.factors else "the training"
+        )
 
 
 def estimate(
@@ -89,11 +95,13 @@ def estimates(experiment: Experiment, results: Results, *, resamples: int = RESA
     answered = [answers.together(list(finished.values())) for finished in kept]
     tables = [([one.right], one.sizes) if one else None for one in answered]
     measured = measure(tables, level=experiment.level, resamples=resamples)
+    usual = {factor: experiment.default(factor) for factor in experiment.factors}
     found = []
     for (levels, name, way, runs), finished, one, spread in zip(rows, kept, answered, measured, strict=True):
         found.append(
             Row(
                 factors=levels,
+                usual=usual,
                 test=name,
                 way=way,
                 estimate=as_estimate(one, spread[0], experiment.level) if one else None,

@@ -99,7 +99,7 @@ def _fitting(place: int, context: Ids, continuation: Ids, most: int) -> Pair:
         raise ValueError(f"the continuation at position {place} has no tokens")
     if len(continuation) > most:
         raise ValueError(
-            f"the continuation at position {place} has {len(continuation)} tokens, more than the model's window ({most})"
+            f"the continuation at position {place} has {len(continuation)} tokens; the model's window holds {most}"
         )
     cut = max(0, len(context) + len(continuation) - 1 - most)
     return Pair(place, context[cut:], continuation, cut)
