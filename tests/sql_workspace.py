@@ -21,9 +21,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import quality_rows
+from teacherlm.api.evaluate_found import Found
 from teacherlm.api.workspace import Workspace
 from teacherlm.core.stored import to_json
-from teacherlm.experiments.results import Item, Outcome, write_results
+from teacherlm.evaluate.documents import Item
+from teacherlm.evaluate.filters import PLAIN
+from teacherlm.evaluate.judge import judge as judge_answers
+from teacherlm.evaluate.metrics import Metric
+from teacherlm.evaluate.requests import Answers, Work
+from teacherlm.evaluate.results import Settings
+from teacherlm.evaluate.run import Done
+from teacherlm.evaluate.scorer import About
+from teacherlm.experiments.results import Item as Tested
+from teacherlm.experiments.results import Outcome, write_results
 from teacherlm.lm import nano
 from teacherlm.quality.augmented import augment_view
 from teacherlm.quality.books import close_books
@@ -163,6 +173,7 @@ def fill(root: Path) -> Workspace:
         _judge(workspace, dataset, rows, answers)
     _train(workspace)
     _experiment(workspace)
+    _evaluation(workspace)
     return workspace
 
 
@@ -202,13 +213,33 @@ def _experiment(workspace: Workspace) -> None:
         ),
     ]  # fmt: skip
     items = [
-        Item(
+        Tested(
             cell="5f0c1b2a3d4e5f60", test="sums", way="options", sample_id=f"sums/test/{name}", cluster=name,
             predicted="4", answer=answer, correct=answer == "4", position=0, said=0, text="4",
         )
         for name, answer in (("one", "4"), ("two", "5"))
     ]  # fmt: skip
     write_results(workspace.root / "experiments" / "does-it-help", "does-it-help", outcomes, items)
+
+
+def _evaluation(workspace: Workspace) -> None:
+    """A model that was asked two questions, of which it knew one."""
+    work = Work(
+        name="metals", alias="metals", config={}, version=1, shots=0, options=True, documents=2, refused=0,
+        delimiter=" ", generation={}, repeats=1, metrics=(Metric("acc"), Metric("acc_norm")), pipelines=PLAIN,
+        items=tuple(
+            Item(
+                doc_id=number, doc={"question": question}, context=f"Q: {question} A:", choices=("iron", "gold"),
+                gold=number, target=number,
+            )
+            for number, question in enumerate(("Which metal rusts?", "Which metal does not?"))
+        ),
+    )  # fmt: skip
+    answers = Answers([[[(-1.0, True)], [(-2.0, False)]]] * 2, [0, 3])
+    settings = Settings(model="nano", source="hf", seed=1, limit=None, batch_tokens=None, date=1_750_003_600.0)
+    about = About(name="nano", fingerprint="5f0c1b2a")
+    found = Found(workspace.root / "scores" / "nano", settings, about, [work], [], again=False)
+    found.keep(Done(work, answers, judge_answers(work, answers), 0.5))
 
 
 def _sample(dataset: str, name: str, question: str, choices: list[str], answer: str, why: str | None) -> dict[str, Any]:

@@ -207,7 +207,11 @@ def test_values_that_are_not_finite_are_kept_and_found() -> None:
     whole = random_model()
 
     def forward(
-        input_ids: torch.Tensor, attention_mask: torch.Tensor, past_key_values: Any, use_cache: bool, logits_to_keep: int
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        past_key_values: Any,
+        use_cache: bool,
+        logits_to_keep: int,
     ) -> Any:
         made = whole.model(
             input_ids=input_ids,
@@ -241,7 +245,11 @@ def small_memory(room: int) -> tuple[LoadedModel, list[int]]:
     made: list[int] = []
 
     def forward(
-        input_ids: torch.Tensor, attention_mask: torch.Tensor, past_key_values: Any, use_cache: bool, logits_to_keep: int
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        past_key_values: Any,
+        use_cache: bool,
+        logits_to_keep: int,
     ) -> Any:
         made.append(attention_mask.numel())
         if made[-1] > room:

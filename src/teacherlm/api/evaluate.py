@@ -14,7 +14,8 @@ from teacherlm.api.evaluate_rows import SCORES
 from teacherlm.core.errors import Mistake, TeacherlmError
 from teacherlm.core.locks import held
 from teacherlm.evaluate.aggregate import Figure
-from teacherlm.evaluate.results import Grouped, Scored, Settings, outermost_first, sanitised
+from teacherlm.evaluate.results import Grouped, Scored, Settings, outermost_first
+from teacherlm.evaluate.results_files import sanitised
 from teacherlm.evaluate.run import Progress, run
 
 if TYPE_CHECKING:

@@ -12,16 +12,13 @@ from typing import Any
 
 from teacherlm.evaluate.judge import answers_of, plain
 from teacherlm.evaluate.requests import Answers, Work
-from teacherlm.evaluate.results import (
+from teacherlm.evaluate.results import Grouped, Scored, Settings, results
+from teacherlm.evaluate.results_files import (
     OWN,
     RESULTS,
     SAMPLES,
-    Grouped,
-    Scored,
-    Settings,
     read_results,
     read_samples,
-    results,
     write_results,
     write_samples,
 )
@@ -45,7 +42,8 @@ class Found:
     def __post_init__(self) -> None:
         self._began = time.monotonic()
         self._keys = {work.name: work.key(self.about, self.settings.seed) for work in self.works}
-        self._before = [] if self.again else read_results(self.folder)
+        # Which weights a server has is known only where it tells their revision.
+        self._before = [] if self.again or self.about.sha is None else read_results(self.folder)
         self._same = next((path for path, content in self._before if self._is_this(content)), None)
         stamp = datetime.now().isoformat().replace(":", "-")
         self._stamp = self._same.stem.removeprefix(RESULTS) if self._same else stamp

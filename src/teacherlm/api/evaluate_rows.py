@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from teacherlm.evaluate.metrics import best
-from teacherlm.evaluate.results import OWN, read_results, read_samples
+from teacherlm.evaluate.results_files import OWN, read_results, read_samples
 
 SCORES = "scores"
 """The folder in a workspace, with a folder for each model."""

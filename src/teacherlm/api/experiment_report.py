@@ -27,7 +27,6 @@ from teacherlm.experiments.report import Setting, report
 from teacherlm.experiments.results import read_results
 from teacherlm.experiments.signatures import Overlap, signatures
 from teacherlm.experiments.statistics import compare
-from teacherlm.experiments.words import with_bounds
 from teacherlm.text.normalise import one_line
 from teacherlm.train.records import records, shown
 
@@ -48,6 +47,13 @@ class Written:
     conclusions: Sequence[str]
     signatures: Sequence[Signature]
 
+    @property
+    def _planned(self) -> set[tuple[str, str]]:
+        """Tests and ways that something is compared in."""
+        compared = self.experiment.comparisons
+        sides = ((one.test, side.way or one.way) for one in compared for side in (one.first, one.second) if side)
+        return {*sides, *((one.test, one.way) for one in compared if one.vary is not None)}
+
     def to_row(self) -> dict[str, Any]:
         """As `--format json` prints it."""
         return {
@@ -57,10 +63,16 @@ class Written:
             "markdown": str(self.markdown),
             "estimates": [
                 {
-                    **one.factors,
+                    "setting": one.setting,
+                    "factors": dict(one.factors),
                     "test": one.test,
                     "way": one.way,
-                    "accuracy %": with_bounds(one.estimate),
+                    "planned": (one.test, one.way) in self._planned,
+                    **(
+                        {"mean": one.estimate.mean, "low": one.estimate.low, "high": one.estimate.high}
+                        if one.estimate
+                        else {}
+                    ),
                     "seeds": len(one.seeds),
                     "tokens": round(one.tokens),
                     "calls": round(one.calls),

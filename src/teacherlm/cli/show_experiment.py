@@ -72,9 +72,14 @@ def found(rows: Sequence[dict[str, Any]]) -> None:
     """What came out: the table of accuracies, the conclusions, what went wrong, and the report's place."""
     for row in rows:
         out.print(f"\n[bold]{row['experiment']}[/bold]: {row['question']}".replace("[/bold]: ", "[/bold]\n"))
-        # An interval in two lines is none: blanks that do not break.
-        lines = [{**one, "accuracy %": one["accuracy %"].replace(" ", "\u00a0")} for one in row["estimates"]]
-        table(lines, list(lines[0]) if lines else [])
+        estimates = [one for one in row["estimates"] if one["planned"]] or row["estimates"]
+        lines = [
+            {**one, "accuracy %": _percent(one, "mean"), "from": _percent(one, "low"), "to": _percent(one, "high")}
+            for one in estimates
+        ]
+        table(lines, ["setting", "test", "way", "accuracy %", "from", "to", "seeds", "tokens", "calls"])
+        if more := len(row["estimates"]) - len(lines):
+            out.print(f"{more} more accuracies, which nothing is compared in, are in the report", markup=False)
         out.print()
         for sentence in row["conclusions"]:
             out.print(f"- {sentence}", markup=False)
@@ -84,3 +89,7 @@ def found(rows: Sequence[dict[str, Any]]) -> None:
         if len(signs) > SIGNS:
             out.print(f"! {len(signs) - SIGNS} more signs are in the report", markup=False)
         out.print(f"\nthe report: {row['page']}  (as text: {row['markdown']})", markup=False)
+
+
+def _percent(row: dict[str, Any], name: str) -> float | None:
+    return round(100 * row[name], 1) if name in row else None

@@ -92,7 +92,6 @@ class Work:
                 raise MachineFailed(
                     f"document {item.doc_id} has the log-likelihood {mine[wrong[0]].sum}, which compares with nothing",
                     "load the model with --dtype float32; if it stays so, its weights are damaged",
-                    self.name,
                 )
             answers.append([[(one.sum, one.greedy)] * self.repeats for one in mine])
             cut.append(max((one.cut for one in mine), default=0))

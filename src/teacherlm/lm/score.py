@@ -101,7 +101,7 @@ def score(
 
 def automatic(device: str, threads: int) -> int:
     """The padded tokens of one pass that scoring starts with."""
-    return ON_CPU * threads if device == "cpu" else ON_GPU
+    return min(ON_CPU * threads, ON_GPU) if device == "cpu" else ON_GPU
 
 
 def _answers(loaded: LoadedModel, groups: Sequence[Group], most: int) -> Iterator[list[Answer]]:
