@@ -162,7 +162,8 @@ def statistics(experiment: Experiment, tested: int) -> tuple[str, ...]:
         f"p adjusted is Holm's: corrected for all {tested:,} comparisons that were tested. A difference is called "
         f"better or worse where p adjusted is below {alpha} and the interval leaves 0 out; else it is called not "
         "significant, which is not the same as equal: the smallest difference that would have been found four times "
-        "in five stands beside it.",
+        "in five stands beside it. The correction is for the questions' part. Where seeds matter much, each comparison "
+        "by itself is false in about one of twenty, so that of many comparisons one may well be; more seeds tell.",
         "h is Cohen's effect size of two shares: about 0.2 is small, 0.5 medium, 0.8 large.",
     )
 

@@ -101,6 +101,12 @@ def _tested(pair: Pair, first: Answered, second: Answered, spread: Sequence[Spre
     leads = (first.right - second.right).sum(axis=0)
     questions = int(first.sizes.sum())
     above, below = as_estimate(first, own[0], level), as_estimate(second, own[1], level)
+    low, high = lead.low, lead.high
+    if low == high:
+        # No lead differs from another, so that nothing can be drawn: from both sides' intervals, as if unpaired.
+        # Source: Newcombe 1998, "Interval estimation for the difference between independent proportions", method 10.
+        low = lead.mean - math.hypot(above.mean - above.low, below.high - below.mean)
+        high = lead.mean + math.hypot(above.high - above.mean, below.mean - below.low)
     return _compared(
         pair,
         above,
@@ -108,8 +114,8 @@ def _tested(pair: Pair, first: Answered, second: Answered, spread: Sequence[Spre
         questions=questions,
         clusters=len(first.sizes),
         difference=int(leads.sum()) / (questions * len(pair.first)),
-        low=max(-1.0, lead.low),
-        high=min(1.0, lead.high),
+        low=max(-1.0, low),
+        high=min(1.0, high),
         p=sign_flips([int(one) for one in leads]),
         effect=cohens_h(above.mean, below.mean),
         why=pair.why,

@@ -86,6 +86,7 @@ def _device(torch: Any, device: str) -> torch.device:
 
 
 def _pretrained(model: str, revision: str | None, device: torch.device, dtype: str) -> LoadedModel:
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     folder = Path(model).expanduser()
@@ -105,6 +106,10 @@ def _pretrained(model: str, revision: str | None, device: torch.device, dtype: s
         commit = None if local else (getattr(config, "_commit_hash", None) or revision)
         tokenizer = AutoTokenizer.from_pretrained(source, revision=commit)
         loaded = AutoModelForCausalLM.from_pretrained(source, revision=commit, dtype=_dtype(dtype, device))
+    except SafetensorError as error:
+        raise Mistake(
+            f"{model} cannot be loaded: its weights are cut or damaged ({error})", "save or fetch them again", model
+        ) from None
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         reason = " ".join(str(error).split())[:300]
         raise Mistake(
