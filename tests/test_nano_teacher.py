@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 import teacherlm
+from teacherlm.core.errors import Mistake
 from teacherlm.curriculum.draw import questions
 from teacherlm.curriculum.families import FAMILIES
 from teacherlm.curriculum.records import record
@@ -78,3 +80,13 @@ def test_it_is_as_exact_as_is_said() -> None:
     assert means["chain_of_thought"] >= 0.9, chains
     assert means["fundamentals"] >= 0.98
     assert means["common_mistakes"] >= 0.85
+
+
+def test_weights_that_are_cut_are_named(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(nano.FOLDER, folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:2000])
+    with pytest.raises(Mistake) as caught:
+        load(str(folder))
+    assert "weights are cut or damaged" in str(caught.value)

@@ -265,5 +265,5 @@ def _notes(folder: Path) -> Iterator[str]:
     if failed:
         yield f"{_many(failed, 'cell')} failed; what was spent before that is not recorded."
     yield "Experiments publish nothing; what a server elsewhere computes with is not recorded."
-    yield "Starting a process for each cell and loading its libraries, some seconds of CPU each, is in the wall clock alone."
+    yield "Starting a process for each cell and loading libraries, some seconds of CPU, is in the wall clock alone."
     yield "Cells that were found again with --restart count once, as they were found last."
