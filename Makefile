@@ -48,6 +48,7 @@ bench: setup ## what a call and a sample cost, beside a bare loop and a bare COP
 	$(BIN)/python benchmarks/publish.py --rows 400000
 	$(BIN)/python benchmarks/train.py
 	$(BIN)/python benchmarks/serve.py
+	$(BIN)/python benchmarks/evaluate.py
 
 clean: ## remove what was built here
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist workspace

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import resource
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,7 @@ from typing import Any
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--data", type=Path, help="folder with MMLU's dev.parquet and validation.parquet; else our own")
-parser.add_argument("--questions", type=int, default=150)
+parser.add_argument("--questions", type=int, default=100)
 parser.add_argument("--rounds", type=int, default=3)
 parser.add_argument("--family", choices=("bloom", "gpt2", "llama"), default="bloom")
 parser.add_argument("--width", type=int, default=256)
@@ -61,7 +62,7 @@ Answers = list[tuple[float, bool]]
 Scoring = Callable[[Sequence[Request]], Answers]
 
 STARTS = {
-    "teacherlm": "from teacherlm.lm import score; from teacherlm.lm.load import load; load({folder!r}, device={device!r})",
+    "teacherlm": "from teacherlm.lm import load, score_passes; load.load({folder!r}, device={device!r})",
     "lm-eval": "from lm_eval.models.huggingface import HFLM; HFLM({folder!r}, device={device!r}, dtype='float32')",
 }
 
@@ -81,7 +82,7 @@ def of_mmlu(folder: Path) -> tuple[list[Question], list[Question]]:
     import pyarrow.parquet as parquet
 
     def rows(name: str) -> list[Question]:
-        table: Any = parquet.read_table(folder / f"{name}.parquet")  # type: ignore[no-untyped-call]
+        table: Any = parquet.read_table(folder / f"{name}.parquet")
         columns = ("question", "subject", "choices", "answer")
         return [
             Question(row["question"], row["subject"], tuple(row["choices"]), row["answer"])
@@ -96,10 +97,10 @@ def of_curriculum() -> tuple[list[Question], list[Question]]:
     found = [
         Question(one.question, one.family, one.choices, one.choices.index(one.answer))
         for one in questions(families(), "test", 4 * arguments.questions + 400, seed=11)
-        if len(one.choices) >= 2
+        if 2 <= len(one.choices) <= len(LETTERS)
     ]
     shown: dict[str, list[Question]] = {}
-    rest = []
+    rest: list[Question] = []
     for one in found:
         examples = shown.setdefault(one.subject, [])
         (examples if len(examples) < SHOTS else rest).append(one)
@@ -121,7 +122,9 @@ def workloads(shown: Sequence[Question], asked: Sequence[Question]) -> dict[str,
     worked: dict[str, list[str]] = {}
     for one in shown:
         worked.setdefault(one.subject, []).append(f"{lettered(one)} {LETTERS[one.answer]}\n\n")
-    letters, options, few = [], [], []
+    letters: list[Request] = []
+    options: list[Request] = []
+    few: list[Request] = []
     for one in asked:
         few_shot = "".join(worked.get(one.subject, [])[:SHOTS])
         for letter, text in zip(LETTERS, one.choices, strict=False):
@@ -220,20 +223,33 @@ def compare(name: str, count: int, requests: list[Request], ours: Scoring, their
 
 def starts(folder: Path, tools: Sequence[str]) -> None:
     """What it takes until the first request can be scored: interpreter, imports, model."""
-    for tool in tools:
-        code = STARTS[tool].format(folder=str(folder), device=arguments.device)
-        seconds = []
-        for _ in range(arguments.rounds):
-            began = time.perf_counter()
+    spent: dict[str, list[tuple[float, float]]] = {tool: [] for tool in tools}
+    for place in range(arguments.rounds):
+        for tool in sorted(tools, reverse=place % 2 == 0):
+            code = STARTS[tool].format(folder=str(folder), device=arguments.device)
+            began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
             subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-            seconds.append(time.perf_counter() - began)
-        print(f"start of {tool:<11} {median(seconds):.1f} s")
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            spent[tool].append((time.perf_counter() - began, cpu))
+    for tool, found in spent.items():
+        seconds, cpu = (median(one[part] for one in found) for part in (0, 1))
+        print(f"start of {tool:<11}{seconds:>6.1f} s, CPU {cpu:.1f} s")
+
+
+def some(asked: Sequence[Question], count: int) -> list[Question]:
+    """Whole subjects, from all over the benchmark: in a whole run, too, many questions have the same examples."""
+    subjects: dict[str, list[Question]] = {}
+    for one in asked:
+        subjects.setdefault(one.subject, []).append(one)
+    step = max(1, round(len(subjects) * count / len(asked)))
+    drawn = [one for name in list(subjects)[:: max(1, len(subjects) // step)] for one in subjects[name]]
+    return drawn[:count]
 
 
 def main() -> int:
     shown, asked = of_mmlu(arguments.data) if arguments.data else of_curriculum()
-    # Every nth, so that all subjects are there.
-    asked = asked[:: max(1, len(asked) // arguments.questions)][: arguments.questions]
+    asked = some(asked, arguments.questions)
     texts = [lettered(one) for one in [*shown, *asked]]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -249,15 +265,11 @@ def main() -> int:
         def ours(requests: Sequence[Request]) -> Answers:
             return [(one.sum, one.greedy) for one in score(loaded, requests)]
 
-        print(
-            f"{platform.machine()}, {arguments.device}, {arguments.threads} thread(s), torch {torch.__version__}; ",
-            end="",
-        )
-        print(
-            f"{arguments.family}, {network.num_parameters() / 1e6:.1f}M parameters, vocabulary {len(tokenizer):,}; ",
-            end="",
-        )
-        print(f"{len(asked)} questions of {'MMLU' if arguments.data else 'the curriculum'}")
+        threads = f"{arguments.threads} thread{'s' if arguments.threads > 1 else ''}"
+        print(f"{platform.machine()}, {arguments.device}, {threads}, torch {torch.__version__}; ", end="")
+        print(f"{arguments.family}, {network.num_parameters() / 1e6:.1f}M parameters, vocabulary {len(tokenizer):,}")
+        print(f"{len(asked)} questions of {'MMLU' if arguments.data else 'the curriculum'}", end="")
+        print(f" in {len({one.subject for one in asked})} subjects; {arguments.rounds} rounds in turn, medians")
         starts(folder, ["teacherlm", "lm-eval"] if theirs else ["teacherlm"])
         print(f"\n{'':<29}{'questions/s':>10}{'per CPU s':>11}")
         agree = True

@@ -172,6 +172,56 @@ def test_a_model_whose_weights_are_no_numbers_is_named_with_a_remedy(folder: Pat
     assert found["rows"][0]["results"] is None
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    given = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if subprocess.run(given, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small disk needs root")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_what_a_full_disk_does_not_take_is_told(
+    folder: Path, small_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (small_disk / "scores").mkdir()
+    (small_disk / "reserve").write_bytes(b"\0" * 60_000)
+    given = arguments(folder, "rust", "--output", str(small_disk / "scores"))
+    with pytest.raises(SystemExit) as ended:
+        main(given)
+    said = capsys.readouterr()
+    assert ended.value.code == 4 and "the disk is full" in said.err and "nothing is lost" not in said.err
+    assert "run the same command again: the model is asked again" in " ".join(said.err.split())
+    assert said.out.splitlines()[-1] == "not written: rust" and not list(small_disk.rglob("*.json*"))
+    (small_disk / "reserve").unlink()  # as the remedy says
+    code, found = run(given)
+    assert code == 0 and Path(found["rows"][0]["results"]).is_file() and not found["rows"][0]["tasks"][0]["reused"]
+
+
+def test_results_are_not_written_into_a_file(folder: Path) -> None:
+    for place in (folder / "rows.jsonl", folder / "rows.jsonl" / "scores"):
+        code, found = run(arguments(folder, "rust", "--output", str(place)))
+        (error,) = found["errors"]
+        assert code == 2 and error["where"] == str(folder / "rows.jsonl") and "is a file" in error["found"]
+        assert "name a folder" in error["remedy"]
+
+
+def test_a_benchmark_of_any_folder_is_asked_by_its_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in ("mine.yaml", "elsewhere.yaml"):
+        (folder / place).write_text(f"task: {Path(place).stem}{TASK}")
+    monkeypatch.chdir(folder)
+    given = arguments(folder, "mine,elsewhere")
+    given[given.index("--tasks") + 1] = f"./mine.yaml,{folder / 'elsewhere.yaml'},{folder / 'evaluate' / 'rust.yaml'}"
+    code, found = run([*given, "--data", f"rust={folder / 'rows.jsonl'}"])
+    assert code == 0 and [one["task"] for one in found["rows"][0]["tasks"]] == ["mine", "elsewhere", "rust"]
+    (folder / "nameless.yaml").write_text(TASK)
+    with pytest.raises(Mistake, match="`task` is missing"):
+        teacherlm_error(CliRunner().invoke(app, [*given, "--tasks", "nameless.yaml", "--format", "json"]))
+
+
 @pytest.mark.parametrize(
     ("more", "where", "found"),
     [

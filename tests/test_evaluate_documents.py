@@ -20,6 +20,7 @@ from teacherlm.evaluate.benchmarks import BoundTask, read_benchmarks
 from teacherlm.evaluate.documents import Documents, items, open_rows
 from teacherlm.evaluate.filters import read_filters
 from teacherlm.evaluate.metrics import of_text, read_metrics
+from teacherlm.evaluate.works import make_work
 from teacherlm.project.find import ProjectFiles
 from teacherlm.text.render import question_text
 
@@ -116,6 +117,40 @@ def test_tables_of_text_and_arrow_files_are_read(tmp_path: Path) -> None:
             ("Q: Is 1, or 3, odd?\nA:", 1),
             ("Q: Is 2 odd?\nA:", 0),
         ], path
+
+
+@pytest.mark.parametrize("end", [".csv", ".tsv"])
+def test_tables_of_text_keep_their_texts(tmp_path: Path, end: str) -> None:
+    """`true` is a text to CREAK and a truth to StrategyQA; numbers of MMLU are positions."""
+    mark = {".csv": ",", ".tsv": "\t"}[end]
+
+    def table(*lines: tuple[str, ...]) -> Path:
+        path = tmp_path / f"rows{end}"
+        path.write_text("".join(mark.join(line) + "\n" for line in lines), encoding="utf-8")
+        return path
+
+    path = table(("sentence", "label"), ("Iron rusts.", "true"), ("Gold rusts.", "false"))
+    assert [one.gold for one in read(shipped("creak"), path).items] == [0, 1]
+    path = table(("question", "answer"), ("Does iron rust?", "True"), ("Does gold rust?", "false"))
+    assert [one.gold for one in read(shipped("strategy_qa"), path).items] == [0, 1]
+    asked = declared(tmp_path, TASK.replace("options", "[A, B]", 1).replace('"{{ options.index(answer) }}"', "label"))
+    path = table(("question", "label"), ("2020-01-01", "1"), ("007", "0"))
+    assert [(one.context, one.gold) for one in read(asked, path).items] == [("Q: 2020-01-01\nA:", 1), ("Q: 007\nA:", 0)]
+    path = table(("question", "label"), ("Does iron rust?", "true"), ("Does gold rust?", "false"))
+    assert [one.gold for one in read(asked, path).items] == [True, False], "a position, as of any other format"
+    said = declared(
+        tmp_path, TASK.replace("options", "['true', 'false']", 1).replace('"{{ options.index(answer) }}"', "label")
+    )
+    assert [one.gold for one in read(said, path).items] == ["true", "false"]
+
+
+def test_the_file_is_named_when_none_of_its_documents_can_be_asked(tmp_path: Path) -> None:
+    path = save(tmp_path / "rows.jsonl", rows(2, answer="maybe"))
+    with pytest.raises(Mistake) as caught:
+        make_work(bound := declared(tmp_path), read(bound, path))
+    assert (
+        caught.value.where == "evaluate/mine.yaml:1:7" and f"no document of {path} can be asked" in caught.value.found
+    )
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_served_log_likelihoods_are_those_of_this_process(served: tuple[LoadedMo
 def test_greedy_continuations_are_known_as_such(served: tuple[LoadedModel, str], path: str) -> None:
     loaded, url = served
     question = Question(prompt=QUESTION, max_gen_toks=3)
-    (written,) = LocalScorer(loaded, "m").generate([question], nothing)
+    (written,) = LocalScorer(loaded, "m", window=loaded.max_total_tokens).generate([question], nothing)
     requests = [(QUESTION, written.text), (QUESTION, written.text + "x"), (QUESTION, " (A).")]
     expected = score(loaded, requests)
     assert any(one.greedy for one in expected) or loaded.tokenizer.bos_token  # there, texts do not encode as written
@@ -154,7 +154,7 @@ def test_served_texts_are_those_of_this_process(served: tuple[LoadedModel, str],
     ]
     told: list[int] = []
     found = connect(url + path).generate(asked, told.append)
-    expected = LocalScorer(loaded, "m").generate(asked, nothing)
+    expected = LocalScorer(loaded, "m", window=loaded.max_total_tokens).generate(asked, nothing)
     # Read as a whole, a text loses the blank that it begins with where the tokenizer writes blanks before words.
     assert [one.text.lstrip() for one in found] == [one.text.lstrip() for one in expected]
     assert [one.cut for one in found] == [one.cut for one in expected]

@@ -67,7 +67,8 @@ def mistral() -> LoadedModel:
         vocab_size=512, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, sliding_window=24, initializer_range=0.3,
     )  # fmt: skip
-    return replace(random_model(), model=MistralForCausalLM(config).eval().requires_grad_(False))
+    model: Any = MistralForCausalLM(config)  # untyped in transformers
+    return replace(random_model(), model=model.eval().requires_grad_(False))
 
 
 def with_begin(tokenizer: Any) -> Any:
@@ -187,7 +188,7 @@ def test_a_context_longer_than_the_window_is_cut_from_the_left_and_counted() -> 
 def test_a_continuation_without_tokens_or_beyond_the_window_is_refused() -> None:
     with pytest.raises(ValueError, match="position 1 has no tokens"):
         score(random_model(), [("a", "b"), ("a", "")])
-    with pytest.raises(ValueError, match="50 tokens; the model.s window holds 3"):
+    with pytest.raises(ValueError, match=r"50 tokens; the model's window holds 3"):
         score(random_model(), [("a", "b" * 50)], window=3)
 
 

@@ -57,7 +57,7 @@ class Evaluated:
     model: str
     folder: Path
     results: Path | None
-    """The file; None where no task was scored."""
+    """The file; None where no task was scored, or it could not be written."""
     tasks: tuple[Scored, ...]
     groups: tuple[Grouped, ...]
     failures: tuple[tuple[str, TeacherlmError], ...]
@@ -153,8 +153,10 @@ def evaluate(
     for name, value, least in (("limit", limit, 1), ("num-fewshot", num_fewshot, 0), ("batch-tokens", batch_tokens, 1)):
         if value is not None and value < least:
             raise Mistake(f"is {value}", f"give a number of {least} or more", f"--{name}")
-    ready = prepare(project, tasks, data or {}, num_fewshot=num_fewshot, limit=limit, seed=seed, tell=tell)
     folder = Path(output) if output is not None else project.workspace.root / SCORES / sanitised(model)
+    if (file := next((one for one in (folder, *folder.parents) if one.is_file()), None)) is not None:
+        raise Mistake("is a file, and results are written into a folder", "name a folder by --output", str(file))
+    ready = prepare(project, tasks, data or {}, num_fewshot=num_fewshot, limit=limit, seed=seed, tell=tell)
     options = ModelOptions(device=device, dtype=dtype, revision=revision, batch_tokens=batch_tokens)
     settings = Settings(
         model=model,
@@ -176,7 +178,7 @@ def evaluate(
     return Evaluated(
         model=model,
         folder=folder,
-        results=found.path if found.tasks else None,
+        results=found.written,
         tasks=tuple(found.scored()),
         groups=tuple(outermost_first(found.grouped())),
         failures=tuple(failures),

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from teacherlm.core.errors import MachineFailed
 from teacherlm.evaluate.judge import answers_of, plain
 from teacherlm.evaluate.requests import Answers, Work
 from teacherlm.evaluate.results import Grouped, Scored, Settings, results
@@ -41,6 +42,7 @@ class Found:
 
     def __post_init__(self) -> None:
         self._began = time.monotonic()
+        self._written = False
         self._keys = {work.name: work.key(self.about, self.settings.seed) for work in self.works}
         # Which weights a server has is known only where it tells their revision.
         self._before = [] if self.again or self.about.sha is None else read_results(self.folder)
@@ -53,6 +55,11 @@ class Found:
         """The results file."""
         return self.folder / f"{RESULTS}{self._stamp}.json"
 
+    @property
+    def written(self) -> Path | None:
+        """The results file, where it is in place."""
+        return self.path if self._written else None
+
     def earlier(self, work: Work) -> Answers | None:
         """The answers of an earlier run to the same requests."""
         for _, content in self._before:
@@ -64,7 +71,11 @@ class Found:
         return None
 
     def keep(self, done: Done) -> None:
-        """Write a task's samples, then the results with it."""
+        """Write a task's samples, then the results with it.
+
+        Raises:
+            MachineFailed: the disk is full or refuses.
+        """
         work, judged = done.work, done.judged
         samples = self.folder / f"{SAMPLES}{work.name}_{self._stamp}.jsonl"
         self.tasks[work.name] = Scored(
@@ -86,10 +97,18 @@ class Found:
             reused=done.reused,
         )
         if self._same and done.reused:
+            self._written = True
             return  # the files that it was read from say the same
-        write_samples(samples, judged.lines)
         seconds = time.monotonic() - self._began
-        write_results(self.path, results(self.settings, self.about, self.scored(), self.grouped(), seconds))
+        try:
+            write_samples(samples, judged.lines)
+            write_results(self.path, results(self.settings, self.about, self.scored(), self.grouped(), seconds))
+        except MachineFailed as error:
+            if done.reused:
+                raise  # the answers are in the files of an earlier run
+            remedy = error.remedy.replace("; nothing is lost", ": the model is asked again")
+            raise MachineFailed(error.found, remedy, error.where) from error
+        self._written = True
 
     def scored(self) -> list[Scored]:
         """The tasks that were scored, in the order in which they were asked for."""

@@ -83,6 +83,9 @@ def evaluated(rows: Sequence[dict[str, Any]]) -> None:
             reused = sum(one["reused"] for one in row["tasks"])
             told = f"; {reused:,} of {len(row['tasks']):,} tasks were answered before" if reused else ""
             out.print(f"in {row['results']}{told}", markup=False)
+        # What has figures and failed all the same was judged, and then its files could not be written.
+        if lost := [one["alias"] for one in row["tasks"] if one["task"] in row["failed"]]:
+            out.print(f"not written: {', '.join(lost)}", markup=False)
 
 
 def _lines(row: dict[str, Any]) -> list[dict[str, Any]]:

@@ -6,11 +6,12 @@ import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 from teacherlm.core.errors import Mistake, Mistakes, Problem
 from teacherlm.evaluate.benchmarks_files import Included, Reader
-from teacherlm.evaluate.benchmarks_index import FOLDER, Entry, Index, index
+from teacherlm.evaluate.benchmarks_index import FOLDER, Entry, Index, entry_of, index
 from teacherlm.evaluate.task import Group, Task
 from teacherlm.evaluate.templates import fault
 from teacherlm.project.bind import bind
@@ -106,12 +107,13 @@ def read_benchmarks(files: ProjectFiles, names: Sequence[str]) -> Chosen:
     """The benchmarks that somebody asked for.
 
     Args:
-        names: of tasks, groups or tags; patterns such as `mmlu_*` for tasks; or files, such as `evaluate/creak.yaml`.
+        names: of tasks, groups or tags; patterns such as `mmlu_*` for tasks; or files, such as `evaluate/creak.yaml`
+            or one of any other folder.
 
     Raises:
         Mistakes: all that is wrong, of all of them.
     """
-    reading = _Reading(index(files))
+    reading = _Reading(index(files), files.root)
     members = [member for name in names for member in reading.asked(name)]
     if reading.problems:
         raise Mistakes(list(dict.fromkeys(reading.problems)))
@@ -138,6 +140,8 @@ class _Reading:
     """Reads each benchmark once, and gathers what is wrong."""
 
     index: Index
+    root: Path
+    """Of the project."""
     problems: list[Problem] = field(default_factory=list)
     made: dict[str, BoundTask | BoundGroup | None] = field(default_factory=dict)
     readers: dict[Any, Reader] = field(default_factory=dict)
@@ -148,11 +152,36 @@ class _Reading:
         shown = name.removeprefix("./")
         by_file = [entry.name for entry in self.index.entries.values() if entry.shown == shown]
         found = by_file or self._named(name)
-        if not found:
+        if not found and (path := Path(name)).suffix in (".yaml", ".yml") and path.is_file():
+            found = self._file(path.resolve())
+        elif not found:
             self.problems += self._unknown(name, "--tasks")
         for one in found:
             if (made := self.one(one)) is not None:
                 yield made
+
+    def _file(self, path: Path) -> list[str]:
+        """The benchmark of a file, wherever it is; it stands in place of one of its name."""
+        entry = entry_of(path, self.root)
+        if entry is None:
+            self.problems += self._nameless(path, self.root)
+            return []
+        other = self.index.entries.get(entry.name)
+        if other is not None and other.path.resolve() == path:
+            return [entry.name]
+        if other is not None and entry.name in self.made:
+            found = f"`{entry.name}` is declared in {other.shown} as well"
+            self.problems.append(Problem(f"{entry.shown}:1:1", found, "rename one of them, or ask for one"))
+            return []
+        self.index.entries[entry.name] = entry
+        return [entry.name]
+
+    def _nameless(self, path: Path, root: Path) -> list[Problem]:
+        try:
+            located = self._reader(root).read(path)
+        except Mistake as error:
+            return error.problems
+        return [Problem(located.where(()), "`task` is missing", f"add  task: {path.stem}")]
 
     def _named(self, name: str) -> list[str]:
         if name in self.index.entries:
@@ -165,12 +194,7 @@ class _Reading:
     def _unknown(self, name: str, place: str) -> list[Problem]:
         stem = name.removeprefix("./").removeprefix(f"{FOLDER}/").removesuffix(".yaml").rpartition("/")[2]
         if (path := self.index.nameless.get(stem)) is not None and not stem.startswith("_"):
-            root = self.index.roots[path]
-            try:
-                located = self._reader(root).read(path)
-            except Mistake as error:
-                return error.problems
-            return [Problem(located.where(()), "`task` is missing", f"add  task: {stem}")]
+            return self._nameless(path, self.index.roots[path])
         near = difflib.get_close_matches(name, self.index.names(), n=3, cutoff=0.6)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(self.index.heads())}"
         own = f" (or write {FOLDER}/{stem}.yaml)" if stem.replace("-", "").replace("_", "").isalnum() else ""

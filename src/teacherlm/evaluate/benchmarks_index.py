@@ -38,7 +38,8 @@ class Entry:
 
     @property
     def shown(self) -> str:
-        return self.path.relative_to(self.root).as_posix()
+        inside = self.path.is_relative_to(self.root)
+        return self.path.relative_to(self.root).as_posix() if inside else str(self.path)
 
 
 @dataclass
@@ -75,7 +76,7 @@ def index(files: ProjectFiles) -> Index:
     for root in dict.fromkeys([files.root, bundled()]):
         mine: dict[str, Entry] = {}
         for path in _files(root / FOLDER):
-            entry = _entry(path, root)
+            entry = entry_of(path, root)
             if entry is None:
                 found.nameless.setdefault(path.stem, path)
                 found.roots.setdefault(path, root)
@@ -102,7 +103,7 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _entry(path: Path, root: Path) -> Entry | None:
+def entry_of(path: Path, root: Path) -> Entry | None:
     """What a file declares; None: nothing, or it cannot be read."""
     fields = _fields(path, ())
     tags = _texts(fields.get("tag"))

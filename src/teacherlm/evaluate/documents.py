@@ -61,6 +61,8 @@ class Documents:
     """Rows of the split, without a limit."""
     shots: int
     """Examples before each question."""
+    place: str = ""
+    """Where the rows are, for people."""
 
 
 def open_rows(bound: BoundTask, data: Path | None = None, *, num_fewshot: int | None = None) -> Rows:
@@ -106,7 +108,7 @@ def items(
             made.append(prompts.item(number, row))
         except Unrenderable as error:
             refused.append(Refused(doc_id=number, found=str(error)))
-    return Documents(items=tuple(made), refused=tuple(refused), total=total, shots=shots)
+    return Documents(items=tuple(made), refused=tuple(refused), total=total, shots=shots, place=rows.place)
 
 
 class _Prompts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -81,13 +82,22 @@ def _arrow(path: Path) -> list[dict[str, Any]]:
 
 
 def _csv(path: Path) -> list[dict[str, Any]]:
+    """Columns of whole numbers are numbers, and all others stay as they are written."""
     import duckdb
 
-    # Typed by all rows, so that a late odd one does not make the file unreadable.
+    # The dialect is found by all rows, so that a late odd one does not make the file unreadable.
+    query = "SELECT * FROM read_csv(?, sample_size = -1, all_varchar = true, header = true)"
     with duckdb.connect() as connection:
-        found = connection.execute("SELECT * FROM read_csv(?, sample_size = -1)", [str(path)])
+        found = connection.execute(query, [str(path)])
         names = [column[0] for column in found.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+        columns = [_numbers(column) for column in zip(*found.fetchall(), strict=True)]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _numbers(values: Sequence[str | None]) -> list[Any]:
+    # Zeros before a number, such as those of a code, would be lost.
+    whole = all(value is None or re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", value) for value in values)
+    return [None if value is None else int(value) for value in values] if whole else list(values)
 
 
 def _json(path: Path) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from teacherlm.core.errors import Mistake
 from teacherlm.evaluate.documents_files import FORMATS, Table, read_files, read_saved
 from teacherlm.evaluate.documents_rows import Rows
+from teacherlm.evaluate.documents_text import ENDS, with_truths
 from teacherlm.evaluate.templates import Row
 
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ def _table(bound: BoundTask, files: Sequence[Path], folder: Path) -> Table:
     if files[0].suffix.lower() not in FORMATS:
         raise Mistake(f"is in no format that is read: {files[0].name}", f"give {_known()} files", str(files[0]))
     table = read_files(files)
+    if files[0].suffix.lower() in ENDS:
+        table = with_truths(bound, table)
     inside = bound.task.dataset_name is not None and (folder / bound.task.dataset_name) in files[0].parents
     return table if inside else _of_subject(bound, table, str(files[0]))
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from teacherlm.core.errors import MachineFailed, Mistake
 
 if TYPE_CHECKING:
+    from teacherlm.lm.generate import Request, Row
     from teacherlm.lm.load import LoadedModel
     from teacherlm.lm.sampling import Sampling
     from teacherlm.lm.score import LogLikelihood
@@ -96,8 +97,11 @@ class Scorer(Protocol):
         """
 
 
-ROWS = 32
-"""Texts that are written at the same time."""
+ROWS, ROWS_GPU = 32, 128
+"""Texts that are written at the same time, at most."""
+
+TOKENS, TOKENS_GPU = 8_192, 131_072
+"""Tokens of their prompts together: long ones are written a few at a time."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,8 @@ class LocalScorer:
     name: str
     batch_tokens: int | None = None
     """Padded tokens of one pass; None: what `lm.score` takes."""
+    window: int | None = None
+    """Most tokens of a text; None: what the harness takes, `score_pairs.window_of`."""
 
     @property
     def about(self) -> About:
@@ -122,7 +128,7 @@ class LocalScorer:
             dtype=loaded.dtype,
             sha=loaded.model_sha,
             device=loaded.device,
-            window=window_of(loaded),
+            window=self.window or window_of(loaded),
             pad=(tokenizer.pad_token, tokenizer.pad_token_id),
             eos=(tokenizer.eos_token, tokenizer.eos_token_id),
             bos=(tokenizer.bos_token, tokenizer.bos_token_id),
@@ -132,9 +138,8 @@ class LocalScorer:
         """See `Scorer`."""
         from teacherlm.lm.score import score
 
-        most = "auto" if self.batch_tokens is None else self.batch_tokens
         try:
-            return score(self.loaded, requests, batch_tokens=most, tell=tell)
+            return score(self.loaded, requests, batch_tokens=self.batch_tokens or "auto", window=self.window, tell=tell)
         except ValueError as error:
             raise Mistake(_refused(error, requests), "change the options, or leave this document out") from error
         except RuntimeError as error:
@@ -142,11 +147,11 @@ class LocalScorer:
 
     def generate(self, asked: Sequence[Asked], tell: Tell) -> list[Written]:
         """See `Scorer`."""
-        from teacherlm.lm.generate import Request, generate
+        from teacherlm.lm.generate import Request
         from teacherlm.lm.score_pairs import window_of
         from teacherlm.lm.tokens import Tokens
 
-        tokens, window = Tokens(self.loaded.tokenizer), window_of(self.loaded)
+        tokens, window = Tokens(self.loaded.tokenizer), self.window or window_of(self.loaded)
         requests, cuts = [], []
         for one in asked:
             room = window - one.max_gen_toks
@@ -170,7 +175,7 @@ class LocalScorer:
         found: list[Written | None] = [None] * len(asked)
         done = 0
         try:
-            for place, row in generate(self.loaded, requests, batch_size=ROWS):
+            for place, row in self._rows(requests):
                 # Read as a whole, as the harness does: some tokenizers give other blanks token by token.
                 said = self.loaded.tokenizer.decode([token.id for token in row.tokens], skip_special_tokens=True)
                 stops = (*asked[place].until, *([end] if end else ()))
@@ -180,6 +185,21 @@ class LocalScorer:
         except RuntimeError as error:
             raise _failed(error) from error
         return [one for one in found if one is not None]
+
+    def _rows(self, requests: Sequence[Request]) -> Iterator[tuple[int, Row]]:
+        """The rows of requests with their positions; those of about one length are written together."""
+        from teacherlm.lm.generate import generate
+
+        rows, most = (ROWS, TOKENS) if self.loaded.device == "cpu" else (ROWS_GPU, TOKENS_GPU)
+        most = self.batch_tokens or most
+        alike: dict[int, list[int]] = {}
+        for place, one in enumerate(requests):
+            alike.setdefault(1 << (len(one.prompt_ids) - 1).bit_length(), []).append(place)
+        # Long ones first: what does not fit into memory shows at once.
+        for length, places in sorted(alike.items(), reverse=True):
+            at_once = max(1, min(rows, most // length))
+            for number, row in generate(self.loaded, [requests[place] for place in places], batch_size=at_once):
+                yield places[number], row
 
     def _start(self) -> int:
         start = self.loaded.tokenizer.bos_token_id
@@ -218,5 +238,5 @@ def _refused(error: ValueError, requests: Sequence[tuple[str, str]]) -> str:
 
 def _failed(error: RuntimeError) -> MachineFailed:
     if "out of memory" in str(error).lower():
-        return MachineFailed("the memory of the device is too small", "give another --device, or a smaller model")
+        return MachineFailed("the memory of the device is too small", "give --batch-tokens 1024, or less")
     return MachineFailed(f"the model failed: {' '.join(str(error).split())[:300]}", "try --device cpu")

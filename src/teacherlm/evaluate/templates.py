@@ -68,6 +68,24 @@ def names(text: str) -> set[str]:
     return set(meta.find_undeclared_variables(_environment().parse(text)))
 
 
+def truths(text: str) -> set[str]:
+    """The columns that a template takes for true or false.
+
+    >>> sorted(truths("{{ 1 if label else 0 }}") | truths("{{ {true: 0, false: 1}[answer] }}") | truths("{{ said }}"))
+    ['answer', 'label']
+    """
+    from jinja2 import nodes
+
+    parsed = _environment().parse(text)
+    if any(isinstance(one.value, bool) for one in parsed.find_all(nodes.Const)):
+        return names(text)
+    found: list[nodes.Node | None] = [one.test for one in parsed.find_all(nodes.If)]
+    found += [one.test for one in parsed.find_all(nodes.CondExpr)]
+    found += [one.node for one in parsed.find_all(nodes.Not)]
+    found += [one.node for one in parsed.find_all(nodes.Filter) if one.name == "int"]
+    return {one.name for one in found if isinstance(one, nodes.Name)}
+
+
 class Fields:
     """The fields of a task over the rows of a split."""
 

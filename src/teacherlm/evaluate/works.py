@@ -60,7 +60,8 @@ def _empty(documents: Documents) -> tuple[str, str]:
     if not documents.refused:
         return "its split has no rows", "name another split, or other --data"
     first = documents.refused[0]
-    return f"no document can be asked; the first, {first.doc_id}: {first.found}", "correct the task or its data"
+    of = f" of {documents.place}" if documents.place else ""
+    return f"no document{of} can be asked; the first, {first.doc_id}: {first.found}", "correct the task or its data"
 
 
 def _parts(bound: BoundTask) -> tuple[Any, Any, dict[str, Any]]:
