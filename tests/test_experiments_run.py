@@ -78,6 +78,21 @@ def test_a_run_finds_each_cell_once(tmp_path: Path) -> None:
     assert overlaps(opened, read_experiment(opened.files, "small"))["sums"].shared == 0
 
 
+@pytest.mark.slow
+def test_a_model_that_was_left_of_other_data_gives_way(tmp_path: Path) -> None:
+    text = experiments.SMALL.replace("seeds: [1]", "seeds: [1]\nkeep_models: true")
+    layout = "mine: {{response: [{}], gold: text}}\n"
+    folder = experiments.project(tmp_path / "p", text)
+    (folder / "train" / "tiny.yaml").write_text(experiments.BASE.replace("plain-text", "mine"))
+    (folder / "train" / "layouts.yaml").write_text(layout.format("answer"))
+    opened = teacherlm.open(folder, workspace=tmp_path / "w")
+    first = run(opened, "small")
+    (folder / "train" / "layouts.yaml").write_text(layout.format("chain_of_thought, answer"))
+    again = run(teacherlm.open(folder, workspace=tmp_path / "w"), "small")
+    assert not again.failed
+    assert again.results.outcomes[0].tokens > first.results.outcomes[0].tokens
+
+
 def test_a_test_that_was_trained_on_is_found(tmp_path: Path) -> None:
     text = experiments.SMALL.replace(
         "families: [add], count: 20, seed: 7", "families: [add], split: train, count: 6, seed: 1"

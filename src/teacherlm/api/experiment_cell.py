@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from teacherlm.api.worker import Say, work
+from teacherlm.core.errors import Mistake
 from teacherlm.core.files import read_json, replacing
 from teacherlm.experiments.declaration import Test
+from teacherlm.train.request import MODELS
 
 if TYPE_CHECKING:
     from teacherlm.api.project import Project
+    from teacherlm.train.progress import Progress
+    from teacherlm.train.request import Trained
 
 EVERY_S = 1.0
 """Between two lines on how far it is."""
@@ -56,7 +60,6 @@ def run(task: dict[str, Any], say: Say) -> None:
 def _train(project: Project, training: str, say: Say) -> Mapping[str, Any]:
     """What of a training stands in each row of its cell."""
     from teacherlm.api.experiment_data import model_folder
-    from teacherlm.train.progress import Progress
     from teacherlm.train.request import RECORD
 
     said = 0.0
@@ -67,7 +70,7 @@ def _train(project: Project, training: str, say: Say) -> Mapping[str, Any]:
             said = time.monotonic()
             say(progress=progress.to_row())
 
-    trained = project.train(training, watch=watch, tell=lambda text: say(note=text))
+    trained = _trained(project, training, watch, lambda text: say(note=text))
     stages = trained.stages
     last = read_json(model_folder(project, training) / RECORD) or {}
     return {
@@ -79,6 +82,19 @@ def _train(project: Project, training: str, say: Say) -> Mapping[str, Any]:
         "train_seconds": round(sum(stage["seconds"] for stage in stages), 3),
         "train_cpu_seconds": round(sum(stage["cpu_seconds"] for stage in stages), 3),
     }
+
+
+def _trained(
+    project: Project, training: str, watch: Callable[[Progress], None], tell: Callable[[str], None]
+) -> Trained:
+    """Train; what an earlier run left of other data or layouts under the same name gives way."""
+    left = (project.workspace.root / MODELS / training).exists()
+    try:
+        return project.train(training, watch=watch, tell=tell)
+    except Mistake:
+        if not left:
+            raise
+    return project.train(training, restart=True, watch=watch, tell=tell)
 
 
 if __name__ == "__main__":
