@@ -135,6 +135,9 @@ class Unkind:
         if self._server is not None:
             self._server.close()
             self._server = None
+            # What is being accepted becomes a connection in the next turns of the loop; only then can it be closed.
+            for _ in range(3):
+                await asyncio.sleep(0)
         for connection in list(self.connections):
             connection.transport.abort()
         await self.until(lambda: not self.connections)
