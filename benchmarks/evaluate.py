@@ -11,6 +11,7 @@ own. Rounds alternate, ratios are medians over the rounds, and every log-likelih
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import platform
 import resource
@@ -34,7 +35,7 @@ parser.add_argument("--layers", type=int, default=6)
 parser.add_argument("--vocabulary", type=int, default=8192)
 parser.add_argument("--threads", type=int, default=1)
 parser.add_argument("--device", default="cpu")
-parser.add_argument("--batch-sizes", type=int, nargs="+", default=[4, 16, 64], help="tried for the harness")
+parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 4, 16], help="tried for the harness")
 parser.add_argument("--only", nargs="+", help="workloads, by the beginning of their name")
 arguments = parser.parse_args()
 os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
@@ -242,8 +243,8 @@ def some(asked: Sequence[Question], count: int) -> list[Question]:
     subjects: dict[str, list[Question]] = {}
     for one in asked:
         subjects.setdefault(one.subject, []).append(one)
-    step = max(1, round(len(subjects) * count / len(asked)))
-    drawn = [one for name in list(subjects)[:: max(1, len(subjects) // step)] for one in subjects[name]]
+    few = math.ceil(len(subjects) * count / len(asked))
+    drawn = [one for name in list(subjects)[:: max(1, len(subjects) // few)] for one in subjects[name]]
     return drawn[:count]
 
 
