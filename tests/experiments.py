@@ -58,7 +58,7 @@ def project(folder: Path, text: str = SMALL, name: str = "small") -> Path:
 
 def started(folder: Path, workspace: Path, name: str = "small") -> subprocess.Popen[bytes]:
     """A run with one worker, in a process group of its own."""
-    command = [sys.executable, "-m", "teacherlm.cli.main", "experiment", "run", name, "--workers", "1"]
+    command = [sys.executable, "-m", "teacherlm", "experiment", "run", name, "--workers", "1"]
     where = ["--project", str(folder), "--workspace", str(workspace)]
     return subprocess.Popen([*command, *where], start_new_session=True, stderr=subprocess.DEVNULL)
 

@@ -64,7 +64,7 @@ def test_rates_are_of_those_who_tell_size_tokens_and_time(tmp_path: Path) -> Non
     training, explaining = cost(recorded(tmp_path), "small", extrapolate=False).rates
     assert (training.unit, training.seconds, training.tokens) == ("CPU", 9.0 + 7.0, 5_000 + 7_000)
     assert training.flops == 6 * TEACHER * 5_000 + 6 * STUDENT * 7_000
-    assert dict(training.to_rows())["training: tokens a CPU-second"] == "12,000 ÷ 16.0 = 750"
+    assert dict(training.to_rows())["training: tokens a CPU-second"] == "12,000 ÷ 16 = 750"
     assert (explaining.unit, explaining.seconds, explaining.calls) == ("CPU", 8.0, 110)
     assert explaining.flops == 2 * TEACHER * 3_200
 

@@ -87,7 +87,7 @@ class Rate:
 
     def to_rows(self) -> Iterator[tuple[str, str]]:
         """What it is, and its arithmetic."""
-        per, seconds = "second" if self.unit == "wall-clock" else f"{self.unit}-second", f"{self.seconds:,.1f}"
+        per, seconds = "second" if self.unit == "wall-clock" else f"{self.unit}-second", lasted(self.seconds)
         yield f"{self.name}: tokens a {per}", f"{self.tokens:,} ÷ {seconds} = {figure(self.tokens / self.seconds)}"
         yield f"{self.name}: FLOPs a {per}", f"{figure(self.flops)} ÷ {seconds} = {figure(self.flops / self.seconds)}"
         if self.calls:
@@ -173,6 +173,15 @@ def figure(value: float) -> str:
     ('4.24e+10', '1,580,000', '78.2', '0.0123')
     """
     return f"{float(f'{value:.3g}'):,.0f}" if 1e3 <= abs(value) < 1e7 else f"{value:.3g}"
+
+
+def lasted(seconds: float) -> str:
+    """Seconds with a tenth, and short ones with three digits, so that what is shown can be worked out again.
+
+    >>> lasted(1234.56), lasted(0.6012)
+    ('1,234.6', '0.601')
+    """
+    return f"{seconds:,.1f}" if seconds >= 100 else figure(seconds)
 
 
 def _rate(name: Literal["training", "explaining"], spent: Sequence[Spending]) -> Rate | None:

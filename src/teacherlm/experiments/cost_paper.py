@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from teacherlm.experiments.cost import Rate, Spending, Step, Table, figure
+from teacherlm.experiments.cost import Rate, Spending, Step, Table, figure, lasted
 from teacherlm.experiments.words import UNKNOWN
 from teacherlm.train.forecast import PART_TOKENS, UTILISATION
 
@@ -179,7 +179,7 @@ def _costs(title: str, products: Sequence[Product], rate: Rate | None, share: fl
         if rate is not None:
             many = flops / rate.flops
             ratio = f"{figure(flops)} ÷ {figure(rate.flops)} = {figure(many)}"
-            times = f"{figure(many)} × {rate.seconds:,.1f} ÷ 3,600 = {figure(many * rate.seconds / 3600)}"
+            times = f"{figure(many)} × {lasted(rate.seconds)} ÷ 3,600 = {figure(many * rate.seconds / 3600)}"
         product = f"{factor} × {parameters:,} × {tokens:,} = {figure(flops)}"
         hours = f"{figure(flops)} ÷ {figure(speed)} ÷ 3,600 = {figure(flops / speed / 3600)}"
         rows.append((name, product, ratio, times, hours))
@@ -200,7 +200,7 @@ def _by_rows(spent: Sequence[Spending]) -> Table:
         product = UNKNOWN
         if count:
             hours = seconds / count * many / 3600
-            product = f"{seconds:,.1f} ÷ {count:,} × {many:,} ÷ 3,600 = {figure(hours)}"
+            product = f"{lasted(seconds)} ÷ {count:,} × {many:,} ÷ 3,600 = {figure(hours)}"
         rows.append((f"{step} TeacherData-2M, by {of}", product))
     columns = ("what", "hours at the measured rate, wall clock")
     note = "What starts once is multiplied as well, so that small data gives too many hours."
