@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import jinja2
 from markupsafe import Markup
 
 from teacherlm.api.quickstart_claims import (
@@ -23,10 +22,8 @@ from teacherlm.api.quickstart_claims import (
     with_interval,
 )
 from teacherlm.api.quickstart_figures import CHAIN_FIRST, COMPARED, PLAIN, Difference, Figures, Rate, Score, Student
-from teacherlm.api.view_page import asset, content_hash
+from teacherlm.core.pages import DOCUMENT, THEME, content_hash, style, templates
 from teacherlm.schemas.records import KINDS
-
-STYLES = ("theme.css", "quickstart.css")
 
 POINTS = 120
 """Places on a curve at most: each is the mean of those that it stands for."""
@@ -50,15 +47,8 @@ class Curve:
 
 def quickstart_page(figures: Figures) -> bytes:
     """The page as UTF-8; the same figures give the same bytes."""
-    style = "".join(asset(name) for name in STYLES)
-    environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        loader=jinja2.FunctionLoader(asset),
-    )
+    look = style(THEME) + style(DOCUMENT)
+    environment = templates("api")
     environment.filters |= {
         "signed": signed,
         "percent": percent,
@@ -71,8 +61,8 @@ def quickstart_page(figures: Figures) -> bytes:
         "p": p_value,
     }
     text = environment.get_template("quickstart.html.jinja").render(
-        policy=f"default-src 'none'; style-src {content_hash(style)}; base-uri 'none'; form-action 'none'",
-        style=Markup(style),
+        policy=f"default-src 'none'; style-src {content_hash(look)}; base-uri 'none'; form-action 'none'",
+        style=Markup(look),
         figures=figures,
         claims=claims(figures),
         limits=limits(figures),

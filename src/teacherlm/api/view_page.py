@@ -7,18 +7,18 @@ HTML. A content security policy holds the page to it: nothing may be fetched, an
 from __future__ import annotations
 
 import base64
-import hashlib
 import html
 import zlib
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from typing import Any
 
 import orjson
 
 from teacherlm import __version__
+from teacherlm.core.pages import THEME, asset, content_hash, style
 
-STYLES = ("theme.css", "page.css", "rows.css")
+STYLES = ("page.css", "rows.css")
+"""Laid over what all pages share."""
 SCRIPTS = ("dom.js", "words.js", "charts.js", "summary.js", "changes.js", "cells.js", "filters.js", "page.js")
 """Run in this order, as one script."""
 
@@ -33,19 +33,19 @@ def page(summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bytes
         summary: what its head shows: `form` (`view` or `diff`), `title`, counts, charts.
         rows: samples with their rationales; shown in this order.
     """
-    style, script = _joined(STYLES), '"use strict";\n{\n' + _joined(SCRIPTS) + "}\n"
+    look, script = style(THEME) + _joined(STYLES), '"use strict";\n{\n' + _joined(SCRIPTS) + "}\n"
     packer = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
     packed = packer.compress(orjson.dumps(rows)) + packer.flush()
     parts = {
-        "policy": f"default-src 'none'; style-src {content_hash(style)}; script-src {content_hash(script)}; "
+        "policy": f"default-src 'none'; style-src {content_hash(look)}; script-src {content_hash(script)}; "
         "base-uri 'none'; form-action 'none'",
         "title": html.escape(str(summary["title"])),
-        "style": style,
+        "style": look,
         "summary": _in_script(orjson.dumps({**summary, "version": __version__}).decode()),
         "rows": base64.b64encode(packed).decode(),
         "script": script,
     }
-    text = asset("page.html")
+    text = asset("api", "page.html")
     for name, value in parts.items():
         before, mark, after = text.partition(f"<!--{name}-->")
         assert mark, name
@@ -58,16 +58,5 @@ def _in_script(json: str) -> str:
     return json.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def content_hash(text: str) -> str:
-    """What a content security policy calls a style or a script."""
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
-
-
 def _joined(names: Sequence[str]) -> str:
-    return "".join(asset(name) for name in names)
-
-
-def asset(name: str) -> str:
-    """The text of a file in `pages/`."""
-    return (files("teacherlm.api") / "pages" / name).read_text(encoding="utf-8")
+    return "".join(asset("api", name) for name in names)

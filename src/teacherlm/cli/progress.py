@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Generic, TypeVar
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
+from rich.text import Text
 
 from teacherlm.api.augment import Augmented
 from teacherlm.api.progress import Meter, Progress
@@ -14,6 +16,8 @@ from teacherlm.cli.output import err
 from teacherlm.cli.progress_view import accepted, duration, ending, percent, rate, view
 
 __all__ = ["AugmentLine", "augment_line", "duration", "line"]
+
+State = TypeVar("State")
 
 EVERY_S = 60.0
 """Between two lines where there is no terminal."""
@@ -58,6 +62,47 @@ def augment_line() -> Iterator[AugmentLine]:
     # Drawn by a thread of its own: a terminal that is slow, or held, holds up no answers.
     with Live(shown, console=err, refresh_per_second=A_SECOND, transient=True, redirect_stdout=False):
         yield shown
+
+
+class LiveBar(Generic[State]):
+    """A bar and a line of the latest state, drawn by whoever asks.
+
+    Args:
+        line: a state in words.
+        done: how much of how much.
+    """
+
+    CELLS = 24
+
+    def __init__(self, line: Callable[[State], str], done: Callable[[State], tuple[int, int]]) -> None:
+        self._line, self._done = line, done
+        self._state: State | None = None
+
+    def see(self, state: State) -> None:
+        """Take note of a state; nothing here waits for the terminal."""
+        self._state = state
+
+    def __rich__(self) -> Text:
+        if self._state is None:
+            return Text("")
+        done, of = self._done(self._state)
+        full = self.CELLS * done // max(1, of)
+        whole, left = ("#", "-") if err.options.ascii_only else ("━", "─")
+        bar = (whole * full, "green"), (left * (self.CELLS - full), "dim")
+        shown = Text.assemble(*bar, "  ", self._line(self._state))
+        shown.no_wrap = True
+        shown.truncate(err.width, overflow="ellipsis")
+        return shown
+
+
+@contextmanager
+def live_bar(
+    line: Callable[[State], str], done: Callable[[State], tuple[int, int]], a_second: int
+) -> Iterator[Callable[[State], None]]:
+    """Draw a bar while the block lasts; see `LiveBar`."""
+    bar = LiveBar(line, done)
+    with Live(bar, console=err, refresh_per_second=a_second, transient=True, redirect_stdout=False):
+        yield bar.see
 
 
 def is_terminal() -> bool:

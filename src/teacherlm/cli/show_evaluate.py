@@ -6,44 +6,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from rich.live import Live
-from rich.text import Text
-
 from teacherlm.cli.output import err, out, table
-from teacherlm.cli.progress import EVERY_S, duration, is_terminal
+from teacherlm.cli.progress import EVERY_S, duration, is_terminal, live_bar
 from teacherlm.evaluate.run import Progress
 
 A_SECOND = 4
 """Drawings of the line."""
 
-CELLS = 24
-"""Of the bar."""
-
-
-class _Latest:
-    """The latest progress, drawn by whoever asks."""
-
-    def __init__(self) -> None:
-        self.progress: Progress | None = None
-
-    def __rich__(self) -> Text:
-        if self.progress is None:
-            return Text("")
-        full = CELLS * self.progress.done // max(1, self.progress.documents)
-        whole, left = ("#", "-") if err.options.ascii_only else ("━", "─")
-        shown = Text.assemble((whole * full, "green"), (left * (CELLS - full), "dim"), "  ", line(self.progress))
-        shown.no_wrap = True
-        shown.truncate(err.width, overflow="ellipsis")
-        return shown
-
 
 @contextmanager
 def watching() -> Iterator[Callable[[Progress], None]]:
     """Show an evaluation while the block lasts."""
-    latest = _Latest()
     if is_terminal():
-        with Live(latest, console=err, refresh_per_second=A_SECOND, transient=True, redirect_stdout=False):
-            yield lambda progress: setattr(latest, "progress", progress)
+        with live_bar(line, lambda progress: (progress.done, progress.documents), A_SECOND) as see:
+            yield see
         return
     said = 0.0
 

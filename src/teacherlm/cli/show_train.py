@@ -6,35 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from rich.live import Live
-from rich.text import Text
-
 from teacherlm.cli.output import err, out, table
-from teacherlm.cli.progress import EVERY_S, duration, is_terminal
+from teacherlm.cli.progress import EVERY_S, duration, is_terminal, live_bar
 from teacherlm.train.progress import Progress
 
 A_SECOND = 2
 """Drawings of the line."""
-
-CELLS = 24
-"""Of the bar."""
-
-
-class _Latest:
-    """The latest progress, drawn by whoever asks."""
-
-    def __init__(self) -> None:
-        self.progress: Progress | None = None
-
-    def __rich__(self) -> Text:
-        if self.progress is None:
-            return Text("")
-        full = CELLS * self.progress.step // max(1, self.progress.steps)
-        whole, left = ("#", "-") if err.options.ascii_only else ("━", "─")
-        shown = Text.assemble((whole * full, "green"), (left * (CELLS - full), "dim"), "  ", line(self.progress))
-        shown.no_wrap = True
-        shown.truncate(err.width, overflow="ellipsis")
-        return shown
 
 
 @contextmanager
@@ -47,10 +24,9 @@ def watching(speaks: bool = True) -> Iterator[Callable[[Progress], None]]:
     if not speaks:
         yield lambda _: None
         return
-    latest = _Latest()
     if is_terminal():
-        with Live(latest, console=err, refresh_per_second=A_SECOND, transient=True, redirect_stdout=False):
-            yield lambda progress: setattr(latest, "progress", progress)
+        with live_bar(line, lambda progress: (progress.step, progress.steps), A_SECOND) as see:
+            yield see
         return
     said: dict[str, float] = {}
 

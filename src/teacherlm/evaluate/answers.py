@@ -109,11 +109,11 @@ def by_generation(
             "ask for fewer",
         )
     tokens = Tokens(loaded.tokenizer)
-    prompts = [tokens.encode(_asked(layout, sample)) for sample in samples]
+    prompts = [tokens.encode(asked(layout, sample)) for sample in samples]
     requests = [Request(prompt_ids=tuple(ids[-room:]), max_new_tokens=max_new_tokens, stop=STOP) for ids in prompts]
     found: list[Prediction | None] = [None] * len(samples)
     for place, row in generate(loaded, requests, batch_size=batch_size):
-        sample, text = samples[place], _until_stop(row.text)
+        sample, text = samples[place], until_stop(row.text)
         read = extract(text, sample["choices"], sample["answer"])
         stated_one = read.how == "statement"
         found[place] = Prediction(
@@ -127,12 +127,18 @@ def by_generation(
     return [one for one in found if one is not None]
 
 
-def _until_stop(text: str) -> str:
+def until_stop(text: str) -> str:
+    """What was written before another question was begun."""
     ends = [place for stop in STOP if (place := text.find(stop)) >= 0]
     return text[: min(ends)] if ends else text
 
 
-def _asked(layout: Layout, sample: Mapping[str, Any]) -> str:
+def asked(layout: Layout, sample: Mapping[str, Any]) -> str:
+    """The prompt of a student.
+
+    Raises:
+        Mistake: the layout shows the answer in it.
+    """
     if "answer" in layout.prompt:
         raise Mistake("the layout shows the answer in its prompt", "name a layout for students, such as plain")
     return prompt_for(layout, sample)
@@ -140,7 +146,7 @@ def _asked(layout: Layout, sample: Mapping[str, Any]) -> str:
 
 def _answered(layout: Layout, sample: Mapping[str, Any]) -> str:
     """The prompt up to and with `The answer is`."""
-    prompt = _asked(layout, sample)
+    prompt = asked(layout, sample)
     return prompt if layout.asks and layout.response[0] == "answer" else f"{prompt} {LEADS['answer']}"
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from teacherlm.core.errors import Mistake
 from teacherlm.core.keys import digest
-from teacherlm.evaluate.answers import STOP, Prediction
-from teacherlm.project.layouts import Layout, prompt_for
+from teacherlm.evaluate.answers import STOP, Prediction, until_stop
+from teacherlm.project.layouts import Layout
 from teacherlm.text.extract import Extracted, extract, is_gold
 
 if TYPE_CHECKING:
@@ -117,9 +117,9 @@ def by_votes(
     from teacherlm.lm.tokens import Tokens
 
     room = loaded.max_total_tokens - max_new_tokens
-    _check(layout, votes, temperature, max_new_tokens, room, loaded.max_total_tokens)
+    _check(votes, temperature, max_new_tokens, room, loaded.max_total_tokens)
     tokens = Tokens(loaded.tokenizer)
-    prompts = [tokens.encode(prompt_for(layout, sample)) for sample in samples]
+    prompts = [tokens.encode(asked(layout, sample)) for sample in samples]
     requests = [
         Request(
             prompt_ids=tuple(ids[-room:]),
@@ -132,7 +132,7 @@ def by_votes(
     ]
     texts, ends = [""] * len(requests), [""] * len(requests)
     for place, row in generate(loaded, requests, batch_size=batch_size):
-        texts[place], ends[place] = _until_stop(row.text), str(row.finish_reason)
+        texts[place], ends[place] = until_stop(row.text), str(row.finish_reason)
     found = []
     for number, sample in enumerate(samples):
         first, choices, answer = number * votes, sample["choices"], sample["answer"]
@@ -151,7 +151,7 @@ def by_votes(
     return found
 
 
-def _check(layout: Layout, votes: int, temperature: float, max_new_tokens: int, room: int, window: int) -> None:
+def _check(votes: int, temperature: float, max_new_tokens: int, room: int, window: int) -> None:
     if votes < 1:
         raise Mistake(f"`votes` is {votes}", "write a number of 1 or more")
     if temperature <= 0:
@@ -159,14 +159,7 @@ def _check(layout: Layout, votes: int, temperature: float, max_new_tokens: int, 
     if room < 1:
         found = f"{max_new_tokens} new tokens leave no room for a prompt in a window of {window}"
         raise Mistake(found, "ask for fewer")
-    if "answer" in layout.prompt:
-        raise Mistake("the layout shows the answer in its prompt", "name a layout for students, such as plain")
 
 
 def _same(one: str, other: str, choices: Sequence[str]) -> bool:
     return one == other or (not choices and is_gold(Extracted(one, None, "statement"), (), other) is True)
-
-
-def _until_stop(text: str) -> str:
-    ends = [place for stop in STOP if (place := text.find(stop)) >= 0]
-    return text[: min(ends)] if ends else text

@@ -7,14 +7,11 @@ requests and scripts.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
-from importlib.resources import files
 
-import jinja2
 from markupsafe import Markup
 
+from teacherlm.core.pages import DOCUMENT, THEME, asset, content_hash, style, templates
 from teacherlm.experiments import words
 from teacherlm.experiments.report_axes import HEIGHT, reach
 from teacherlm.experiments.report_contents import Contents, numeric
@@ -22,22 +19,13 @@ from teacherlm.experiments.report_facts import accepted, duration, told
 from teacherlm.experiments.report_groups import WAYS
 from teacherlm.experiments.report_plots import charts, short
 
-SHARED = ("theme.css", "quickstart.css")
-"""All pages of teacherlm look alike."""
 STYLE = "report.css"
 
 
 def page(contents: Contents) -> bytes:
     """The page as UTF-8."""
-    style = "".join(_shared(name) for name in SHARED) + _own(STYLE)
-    environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        loader=jinja2.FunctionLoader(_own),
-    )
+    look = style(THEME) + style(DOCUMENT) + asset("experiments", STYLE)
+    environment = templates("experiments")
     environment.filters |= {
         "percent": words.percent,
         "signed": words.signed,
@@ -58,8 +46,8 @@ def page(contents: Contents) -> bytes:
     }
     experiment = contents.experiment
     text = environment.get_template("report.html.jinja").render(
-        policy=f"default-src 'none'; style-src {_hash(style)}; base-uri 'none'; form-action 'none'",
-        style=Markup(style),
+        policy=f"default-src 'none'; style-src {content_hash(look)}; base-uri 'none'; form-action 'none'",
+        style=Markup(look),
         contents=contents,
         experiment=experiment,
         facts=contents.facts,
@@ -72,16 +60,3 @@ def page(contents: Contents) -> bytes:
         tall=HEIGHT,
     )
     return text.encode()
-
-
-def _own(name: str) -> str:
-    return (files("teacherlm.experiments") / "pages" / name).read_text(encoding="utf-8")
-
-
-def _shared(name: str) -> str:
-    return (files("teacherlm") / "api" / "pages" / name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    """What a content security policy calls a style."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

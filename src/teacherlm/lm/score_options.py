@@ -144,12 +144,12 @@ def _told(logits: Tensor, following: Tensor, here: Tensor) -> tuple[list[float],
     return sums, greedy
 
 
-class Roomy(DynamicLayer):  # type: ignore[no-untyped-call]
+class Roomy(DynamicLayer):  # type: ignore[no-untyped-call]  # transformers' caches have no types
     """One layer's keys and values in tensors that are wide enough for what is read next."""
 
     def __init__(self, keys: Tensor, values: Tensor, seen: int) -> None:
         """Take tensors of shape (rows, heads, columns, width of a head) whose first `seen` columns are filled."""
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # as above
         self._seen = seen
         self._room = keys, values
         self.is_initialized = True

@@ -97,7 +97,7 @@ class Completions(Asked):
             )
         if not self.prompt:
             raise Invalid("`inputs` cannot be empty")
-        return self.prompt  # type: ignore[return-value]
+        return self.prompt  # type: ignore[return-value]  # a list of ids was told apart by its first
 
     @property
     def is_prompt_alone(self) -> bool:
