@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from teacherlm.core.errors import Mistake
 from teacherlm.core.keys import digest
-from teacherlm.evaluate.answers import STOP, Prediction, until_stop
+from teacherlm.evaluate.answers import STOP, Prediction, asked, until_stop
 from teacherlm.project.layouts import Layout
 from teacherlm.text.extract import Extracted, extract, is_gold
 
