@@ -67,8 +67,8 @@ def mistral() -> LoadedModel:
         vocab_size=512, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, sliding_window=24, initializer_range=0.3,
     )  # fmt: skip
-    model: Any = MistralForCausalLM(config)  # untyped in transformers
-    return replace(random_model(), model=model.eval().requires_grad_(False))
+    make: Any = MistralForCausalLM  # without types in some versions of transformers
+    return replace(random_model(), model=make(config).eval().requires_grad_(False))
 
 
 def with_begin(tokenizer: Any) -> Any:
