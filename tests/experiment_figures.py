@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import asin, nan, sqrt
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -99,7 +101,8 @@ def compared(
         **{"vary": vary, "level": level, "baseline": baseline, "fixed": fixed, "test": "sums", "way": "writing"},
         **{"baseline_way": "writing", "seeds": (1, 2, 3), "questions": 600, "clusters": 317, "first": first},
         **{"second": second, "difference": difference, "low": difference - 0.04, "high": difference + 0.04},
-        **{"p": p, "p_adjusted": min(1.0, 5 * p), "verdict": verdict, "detectable": 0.065},
+        **{"p": p, "p_adjusted": min(1.0, 5 * p), "p_of_models": min(1.0, 5 * p)},
+        **{"verdict": verdict, "detectable": 0.065},
         "effect": 2 * asin(sqrt(first.mean)) - 2 * asin(sqrt(second.mean)) if first.runs and second.runs else nan,
         **{"cells": cells[0], "baseline_cells": cells[1]},
     }
@@ -124,6 +127,12 @@ class Figures:
             self.experiment, self.results, self.compared, self.estimates, self.signatures, self.notes, self.setting,
             self.tables,
         )  # fmt: skip
+
+    def golden(self) -> dict[str, str]:
+        """Texts of the golden files, by name; the page's without its styles, which are looked at in a browser."""
+        made = self.report()
+        body = re.sub(r"<style>.*?</style>|sha256-[^']*", "", made.html.decode(), flags=re.DOTALL)
+        return {"experiment.md": made.markdown, "experiment.html": body}
 
 
 def figures(text: str = "") -> Figures:
@@ -213,3 +222,8 @@ def nothing_run() -> Figures:
         for levels in combinations(made.experiment)
     )
     return replace(made, results=Results(()), compared=(), estimates=rows, signatures=(), notes=(), tables=())
+
+
+if __name__ == "__main__":
+    for name, text in figures().golden().items():
+        (Path(__file__).parent / "golden" / name).write_text(text, encoding="utf-8")

@@ -70,6 +70,7 @@ def test_sides_that_change_places_change_the_sign_alone(
 ) -> None:
     one, other = sides(runs, PLAIN), sides(runs, SWAPPED)
     assert one.difference == -other.difference and one.p == pytest.approx(other.p)
+    assert one.p_of_models == other.p_of_models
     assert (one.low, one.high) == pytest.approx((-other.high, -other.low), abs=1e-9)
     assert one.effect == pytest.approx(-other.effect) and one.detectable == pytest.approx(other.detectable)
     turned = {"better": "worse", "worse": "better"}
@@ -83,7 +84,7 @@ def test_what_a_comparison_says_holds_together(runs: list[tuple[tuple[bool, ...]
     one = sides(runs, PLAIN)
     assert one.difference == pytest.approx(one.first.mean - one.second.mean)
     assert one.questions == len(runs) and one.clusters == len({run[2] for run in runs})
-    assert 0 < one.p <= one.p_adjusted <= 1 and -1 <= one.low <= one.high <= 1
+    assert 0 < one.p_of_models <= one.p <= one.p_adjusted <= 1 and -1 <= one.low <= one.high <= 1
     for side in (one.first, one.second):
         assert 0 <= side.low <= side.mean <= side.high <= 1
         assert side.mean == pytest.approx(sum(side.runs) / len(side.runs))
@@ -194,10 +195,10 @@ def test_a_verdict_takes_the_seeds_too() -> None:
     lucky = {1: 0.9, 2: 0.5, 3: 0.48}
     found = answers(declared, lambda levels, seed: lucky[seed] if levels["kinds"] == "chain" else 0.5, questions=400)
     (one,) = compare(declared, found)
-    assert one.p_adjusted < 0.001 and one.low < 0 < one.high
-    assert one.verdict == "not significant"
+    assert one.p_of_models < 0.001 and one.low < 0 < one.high
+    assert one.p_adjusted > 0.05 and one.verdict == "not significant"
     assert "their seeds do so too" in sentence(declared, one)
-    both = conclude(declared, [one, replace(one, level="other", p_adjusted=0.5)]).paragraph
+    both = conclude(declared, [one, replace(one, level="other", p_of_models=0.5)]).paragraph
     assert both.endswith("Of these the models of chain do differ, but other seeds might turn it.")
 
 
@@ -413,7 +414,7 @@ def test_sentences_say_what_was_found() -> None:
     one = compared[0]
     assert gain == (
         f"With chain in place of none (kinds; order last, asked by writing), accuracy on sums rises by "
-        f"{100 * one.difference:.1f} points ({100 * one.low:.1f} to {100 * one.high:.1f}; p < 0.001 after Holm's "
+        f"{100 * one.difference:.1f} points ({100 * one.low:.1f} to {100 * one.high:.1f}; p = 0.002 after Holm's "
         f"correction, h = {one.effect:.2f}): {100 * one.first.mean:.1f} % against {100 * one.second.mean:.1f} %."
     )
     assert "accuracy on sums does not differ significantly (" in no
@@ -427,7 +428,7 @@ def test_sentences_say_what_was_found() -> None:
         experiment(factors=SIDES), lambda levels, _: 0.8 if levels["kinds"] == "chain" else 0.25, questions=400,
     ))  # fmt: skip
     fall = sentence(experiment(factors=SIDES), worse[0])
-    assert "accuracy on sums falls by " in fall and "−" not in fall.split(":")[0].split("p <")[0]
+    assert "accuracy on sums falls by " in fall and "−" not in fall.split(":")[0].split("; p")[0]
     assert conclude(experiment(comparisons=[]), []).paragraph == "No comparison was planned."
 
 

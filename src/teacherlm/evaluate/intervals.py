@@ -259,31 +259,23 @@ def over_runs(values: Sequence[float], level: float = LEVEL) -> Mean:
     return Mean(len(values), mean, deviation, mean - half, mean + half)
 
 
-def student_quantile(p: float, freedom: int) -> float:
-    """Quantile of Student's t for p above 0.5, by halving.
+def student_quantile(p: float, freedom: float) -> float:
+    """Quantile of Student's t.
 
     >>> round(student_quantile(0.975, 2), 3)
     4.303
     """
-    low, high = 0.0, 1.0
-    while _central(high, freedom) < 2 * p - 1:
-        low, high = high, 2 * high
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _central(middle, freedom) < 2 * p - 1 else (low, middle)
-    return high
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, p))
 
 
-def _central(t: float, freedom: int) -> float:
-    """The probability between -t and t. Source: Abramowitz and Stegun, 26.7.3 and 26.7.4."""
-    angle = math.atan(t / math.sqrt(freedom))
-    cosine = math.cos(angle)
-    odd = freedom % 2
-    term = total = cosine if odd else 1.0
-    for k in range(3 if odd else 2, freedom, 2):
-        term *= cosine * cosine * (k - 1) / k
-        total += term
-    if freedom == 1:
-        total = 0.0
-    inner = math.sin(angle) * total
-    return 2 / math.pi * (angle + inner) if odd else inner
+def student_tail(t: float, freedom: float) -> float:
+    """How likely Student's t is above a value.
+
+    >>> round(student_tail(4.303, 2), 3)
+    0.025
+    """
+    from scipy.special import stdtr
+
+    return float(stdtr(freedom, -t))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from teacherlm.evaluate.intervals import share
 from teacherlm.experiments.comparing import Estimate
 from teacherlm.experiments.results import Outcome, Results
+from teacherlm.experiments.seed_variance import Prior
 from teacherlm.experiments.two_levels import Spread, spreads
 
 if TYPE_CHECKING:
@@ -30,6 +31,23 @@ class Answered:
 
     def __getitem__(self, rows: slice) -> Answered:
         return Answered(self.right[rows], self.sizes)
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """Of each outcome, the share of right answers."""
+        return tuple(float(one) for one in self.right.sum(axis=1) / self.sizes.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Counts of one set of questions to be measured."""
+
+    counts: Sequence[Counts]
+    """Each of shape (seeds, clusters)."""
+    sizes: Counts
+    """Shape (clusters,)."""
+    priors: Sequence[Prior]
+    """Of each table, what others tell of the variance between its seeds."""
 
 
 class Answers:
@@ -72,27 +90,27 @@ class Answers:
         return self._read[key]
 
 
-def measure(
-    tables: Sequence[tuple[Sequence[Counts], Counts] | None], *, level: float, resamples: int
-) -> list[list[Spread]]:
-    """Spreads of tables that come in sets of one size; those of the same sizes are drawn together.
-
-    Args:
-        tables: tables of shape (seeds, clusters) with the sizes of their clusters; None: nothing to measure.
-    """
+def measure(tables: Sequence[Tables | None], *, level: float, resamples: int) -> list[list[Spread]]:
+    """Spreads of each set's tables; sets of the same sizes are drawn together. None: nothing to measure."""
     import numpy as np
 
     same: dict[bytes, list[int]] = {}
     for place, one in enumerate(tables):
         if one is not None:
-            same.setdefault(one[1].tobytes(), []).append(place)
+            same.setdefault(one.sizes.tobytes(), []).append(place)
     found: list[list[Spread]] = [[] for _ in tables]
     for places in same.values():
         sets = [one for place in places if (one := tables[place]) is not None]
-        flat = [table.astype(np.float64) for several, _ in sets for table in several]
-        made = iter(spreads(flat, sets[0][1].astype(np.float64), level=level, resamples=resamples))
-        for place, (several, _) in zip(places, sets, strict=True):
-            found[place] = [next(made) for _ in several]
+        made = spreads(
+            [table.astype(np.float64) for one in sets for table in one.counts],
+            sets[0].sizes.astype(np.float64),
+            priors=[prior for one in sets for prior in one.priors],
+            level=level,
+            resamples=resamples,
+        )
+        left = iter(made)
+        for place, one in zip(places, sets, strict=True):
+            found[place] = [next(left) for _ in one.counts]
     return found
 
 

@@ -50,9 +50,11 @@ class Compared:
     high: float
     """Over questions and seeds."""
     p: float
-    """Two-sided, of this comparison alone; over questions, for the models of these seeds."""
+    """Two-sided, of this comparison alone; over questions and seeds, and never below that of these very models."""
     p_adjusted: float
     """Corrected for all comparisons of the experiment."""
+    p_of_models: float
+    """Corrected too; over questions alone, for the models of these seeds."""
     effect: float
     """Cohen's h."""
     verdict: Verdict

@@ -118,7 +118,7 @@ def _missed(experiment: Experiment, one: Compared) -> str:
 
 def _models_differ(experiment: Experiment, one: Compared) -> bool:
     """Whether the test of these very models refuses equality."""
-    return one.p_adjusted < 1 - experiment.level
+    return one.p_of_models < 1 - experiment.level
 
 
 def _noun(one: Compared) -> str:

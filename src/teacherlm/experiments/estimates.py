@@ -8,12 +8,13 @@ from statistics import fmean
 from typing import Any
 
 from teacherlm.evaluate.intervals import LEVEL, RESAMPLES
-from teacherlm.experiments.answered import Answers, as_estimate, measure
+from teacherlm.experiments.answered import Answered, Answers, Tables, as_estimate, measure
 from teacherlm.experiments.comparing import Estimate
 from teacherlm.experiments.declaration import Experiment
 from teacherlm.experiments.grid import combinations
-from teacherlm.experiments.pairs import Cells, done
+from teacherlm.experiments.pairs import Cells, Runs, done
 from teacherlm.experiments.results import Outcome, Results
+from teacherlm.experiments.seed_variance import NOTHING, Prior, priors
 from teacherlm.experiments.two_levels import Spread
 
 
@@ -67,52 +68,92 @@ class Row:
         )
 
 
-def estimate(
-    results: Results, outcomes: Sequence[Outcome], *, level: float = LEVEL, resamples: int = RESAMPLES
-) -> Estimate | None:
-    """The mean accuracy of outcomes that differ by their seed alone; None where none of them is done.
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """The cells of one combination of levels, in one test, asked in one way."""
 
-    The interval is over questions and seeds; of one seed over questions alone.
-    """
-    answered = Answers(results).together([one for one in outcomes if one.status == "done" and results.of(one)])
-    if answered is None:
-        return None
-    ((spread,),) = measure([([answered.right], answered.sizes)], level=level, resamples=resamples)
-    return as_estimate(answered, spread, level)
+    levels: Mapping[str, str]
+    test: str
+    way: str
+    runs: Runs
+    """All that were run; of these are the next."""
+    finished: Runs
+    answered: Answered | None
+    """To the questions that all finished ones have; None: there are none."""
 
 
-def estimates(experiment: Experiment, results: Results, *, resamples: int = RESAMPLES) -> list[Row]:
-    """A row for each test, way and combination of levels, in their order; also where nothing was found."""
-    cells, answers = Cells(experiment, results.outcomes), Answers(results)
-    rows, kept = [], []
+def settings(experiment: Experiment, results: Results, answers: Answers) -> list[Setting]:
+    """Of each test, way and combination of levels, in their order; also where nothing was found."""
+    cells, found = Cells(experiment, results.outcomes), []
     for name, test in experiment.tests.items():
         for way in test.asked:
             for levels in combinations(experiment):
                 runs = cells.of(levels, name, way)
                 finished = {seed: one for seed, one in done(runs).items() if results.of(one)}
-                rows.append((levels, name, way, runs))
-                kept.append(finished)
-    answered = [answers.together(list(finished.values())) for finished in kept]
-    tables = [([one.right], one.sizes) if one else None for one in answered]
+                found.append(Setting(levels, name, way, runs, finished, answers.together(list(finished.values()))))
+    return found
+
+
+def seed_priors(found: Sequence[Setting]) -> dict[tuple[str, str], Prior]:
+    """What the settings of each test and way tell of how far seeds differ; those that are one training count once."""
+    different = {
+        (one.test, one.way, tuple(outcome.cell for outcome in one.finished.values())): one.answered.rates
+        for one in found
+        if one.answered
+    }
+    return priors(((test, way), rates) for (test, way, _), rates in different.items())
+
+
+def estimate(
+    results: Results,
+    outcomes: Sequence[Outcome],
+    *,
+    prior: Prior = NOTHING,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+) -> Estimate | None:
+    """The mean accuracy of outcomes that differ by their seed alone; None where none of them is done.
+
+    The interval is over questions and seeds; of one seed, where `prior` tells nothing of others, over questions alone.
+    """
+    answered = Answers(results).together([one for one in outcomes if one.status == "done" and results.of(one)])
+    if answered is None:
+        return None
+    tables = Tables([answered.right], answered.sizes, [prior])
+    ((spread,),) = measure([tables], level=level, resamples=resamples)
+    return as_estimate(answered, spread, level)
+
+
+def estimates(experiment: Experiment, results: Results, *, resamples: int = RESAMPLES) -> list[Row]:
+    """A row for each test, way and combination of levels, in their order; also where nothing was found."""
+    every = settings(experiment, results, Answers(results))
+    known = seed_priors(every)
+    tables = [
+        Tables([one.answered.right], one.answered.sizes, [known.get((one.test, one.way), NOTHING)])
+        if one.answered
+        else None
+        for one in every
+    ]
     measured = measure(tables, level=experiment.level, resamples=resamples)
     usual = {factor: experiment.default(factor) for factor in experiment.factors}
     found = []
-    for (levels, name, way, runs), finished, one, spread in zip(rows, kept, answered, measured, strict=True):
+    for one, spread in zip(every, measured, strict=True):
+        answered = one.answered
         found.append(
             Row(
-                factors=levels,
+                factors=one.levels,
                 usual=usual,
-                test=name,
-                way=way,
-                estimate=as_estimate(one, spread[0], experiment.level) if one else None,
+                test=one.test,
+                way=one.way,
+                estimate=as_estimate(answered, spread[0], experiment.level) if answered else None,
                 spread=spread[0] if spread else None,
-                cells=tuple(outcome.cell for outcome in finished.values()),
-                seeds=tuple(finished),
-                failed=tuple(seed for seed, outcome in runs.items() if outcome.status == "failed"),
-                absent=tuple(seed for seed in experiment.seeds if seed not in runs),
-                questions=int(one.sizes.sum()) if one else 0,
-                clusters=len(one.sizes) if one else 0,
-                **(_costs(list(finished.values())) if finished else {}),
+                cells=tuple(outcome.cell for outcome in one.finished.values()),
+                seeds=tuple(one.finished),
+                failed=tuple(seed for seed, outcome in one.runs.items() if outcome.status == "failed"),
+                absent=tuple(seed for seed in experiment.seeds if seed not in one.runs),
+                questions=int(answered.sizes.sum()) if answered else 0,
+                clusters=len(answered.sizes) if answered else 0,
+                **(_costs(list(one.finished.values())) if one.finished else {}),
             )
         )
     return found

@@ -155,15 +155,16 @@ def statistics(experiment: Experiment, tested: int) -> tuple[str, ...]:
     return (
         f"Intervals hold with {level} and are over questions and seeds at once: questions are drawn with replacement "
         "(bootstrap), all questions of one content together; seeds, of which there are few, enter by Student's "
-        "distribution. Accuracies have Wilson's form of such an interval. Of one seed it is over questions alone.",
-        "Differences are paired: both sides answer the same questions with the same seeds. p is that of sign flips: if "
-        "neither side were the better one, each content's lead would be as likely the other way. It is two-sided and "
-        "holds for the models at hand; other seeds are in the interval alone.",
+        "distribution, with the variance between seeds that all settings of a test have in common, where they are "
+        "alike, and never below a setting's own (empirical Bayes). Accuracies have Wilson's form of such an interval. "
+        "Of one seed it is over questions alone, unless others tell.",
+        "Differences are paired: both sides answer the same questions with the same seeds. p is two-sided and over "
+        "questions and seeds: of Student's test with the error of both, or of sign flips where that is larger (if "
+        "neither side were the better one, each content's lead would be as likely the other way).",
         f"p adjusted is Holm's: corrected for all {tested:,} comparisons that were tested. A difference is called "
         f"better or worse where p adjusted is below {alpha} and the interval leaves 0 out; else it is called not "
         "significant, which is not the same as equal: the smallest difference that would have been found four times "
-        "in five stands beside it. The correction is for the questions' part. Where seeds matter much, each comparison "
-        "by itself is false in about one of twenty, so that of many comparisons one may well be; more seeds tell.",
+        "in five stands beside it.",
         "h is Cohen's effect size of two shares: about 0.2 is small, 0.5 medium, 0.8 large.",
     )
 

@@ -6,16 +6,17 @@ Both sides answer the same questions with the same seeds, so all is paired. Ques
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from teacherlm.evaluate.intervals import RESAMPLES, sign_flips
-from teacherlm.experiments.answered import Answered, Answers, as_estimate, measure
+from teacherlm.experiments.answered import Answered, Answers, Tables, as_estimate, measure
 from teacherlm.experiments.comparing import Compared, Estimate, Verdict
 from teacherlm.experiments.declaration import Experiment
-from teacherlm.experiments.estimates import Row, estimate, estimates
+from teacherlm.experiments.estimates import Row, estimate, estimates, seed_priors, settings
 from teacherlm.experiments.pairs import Pair, Runs, pairs
 from teacherlm.experiments.results import Results
+from teacherlm.experiments.seed_variance import NOTHING, Prior, priors
 from teacherlm.experiments.two_levels import Spread, detectable
 
 __all__ = ["Row", "cohens_h", "compare", "detectable", "estimate", "estimates", "holm"]
@@ -26,32 +27,34 @@ UNKNOWN = Estimate(mean=math.nan, low=math.nan, high=math.nan, runs=())
 def compare(experiment: Experiment, results: Results, *, resamples: int = RESAMPLES) -> list[Compared]:
     """All planned comparisons, in their order.
 
-    The interval is over questions and seeds (two_levels.py). The p is that of sign flips: if neither side were the
-    better one, each content's lead, summed over the seeds, would be as likely the other way. It is exact for the models
-    at hand and says nothing of other seeds, of which a handful cannot say much. So a verdict takes both: p below
-    1 - level after Holm's correction, and an interval that leaves 0 out.
+    The interval is over questions and seeds (two_levels.py), and so is p: the larger one of Student's, whose error is
+    that of questions and seeds, and of sign flips, which are exact for the models at hand: if neither side were the
+    better one, each content's lead, summed over the seeds, would be as likely the other way. Of one seed it is that of
+    sign flips, unless other comparisons tell how far seeds differ. A verdict takes p below 1 - level after Holm's
+    correction, and an interval that leaves 0 out.
 
     Args:
         resamples: of the intervals; the draws are the same each time.
     """
     answers, level = Answers(results), experiment.level
+    of_settings = seed_priors(settings(experiment, results, answers))
     planned = pairs(experiment, results.outcomes)
     answered = [_both(pair, answers) for pair in planned]
-    tables = [
-        ([first.right - second.right, first.right, second.right], first.sizes) if first and second else None
-        for first, second in answered
-    ]
-    measured = measure(tables, level=level, resamples=resamples)
+    measured = measure(_tables(planned, answered, of_settings), level=level, resamples=resamples)
     found = [
-        _tested(pair, first, second, spread, level) if first and second else _untested(pair, results, level, resamples)
+        _tested(pair, first, second, spread, level)
+        if first and second
+        else _untested(pair, results, of_settings, level, resamples)
         for pair, (first, second), spread in zip(planned, answered, measured, strict=True)
     ]
     tested = sorted((place for place, one in enumerate(measured) if one), key=lambda place: found[place].p)
     corrected = holm([found[place].p for place in tested])
-    for rank, (place, p) in enumerate(zip(tested, corrected, strict=True)):
+    of_models = holm([found[place].p_of_models for place in tested])
+    for rank, (place, p, models) in enumerate(zip(tested, corrected, of_models, strict=True)):
         found[place] = replace(
             found[place],
             p_adjusted=p,
+            p_of_models=models,
             verdict=_verdict(found[place], p, level),
             detectable=detectable(measured[place][0], level=level, tests=len(tested) - rank),
         )
@@ -95,6 +98,38 @@ def _both(pair: Pair, answers: Answers) -> tuple[Answered | None, Answered | Non
     return together[:seeds], together[seeds:]
 
 
+def _tables(
+    planned: Sequence[Pair],
+    answered: Sequence[tuple[Answered | None, Answered | None]],
+    of_settings: Mapping[tuple[str, str], Prior],
+) -> list[Tables | None]:
+    """Of each pair its lead and both sides, with what other pairs and settings of the test tell of seeds."""
+
+    def pool(pair: Pair) -> tuple[str, str, str]:
+        return pair.test, pair.way, pair.baseline_way
+
+    both = list(zip(planned, answered, strict=True))
+    of_leads = priors(
+        (pool(pair), [above - below for above, below in zip(first.rates, second.rates, strict=True)])
+        for pair, (first, second) in both
+        if first and second
+    )
+    return [
+        Tables(
+            [first.right - second.right, first.right, second.right],
+            first.sizes,
+            [
+                of_leads.get(pool(pair), NOTHING),
+                of_settings.get((pair.test, pair.way), NOTHING),
+                of_settings.get((pair.test, pair.baseline_way), NOTHING),
+            ],
+        )
+        if first and second
+        else None
+        for pair, (first, second) in both
+    ]
+
+
 def _tested(pair: Pair, first: Answered, second: Answered, spread: Sequence[Spread], level: float) -> Compared:
     lead, *own = spread
     # Whole numbers: equal sides differ by exactly 0, and sides that change places by the same number.
@@ -107,6 +142,7 @@ def _tested(pair: Pair, first: Answered, second: Answered, spread: Sequence[Spre
         # Source: Newcombe 1998, "Interval estimation for the difference between independent proportions", method 10.
         low = lead.mean - math.hypot(above.mean - above.low, below.high - below.mean)
         high = lead.mean + math.hypot(above.high - above.mean, below.mean - below.low)
+    of_models = sign_flips([int(one) for one in leads])
     return _compared(
         pair,
         above,
@@ -116,22 +152,27 @@ def _tested(pair: Pair, first: Answered, second: Answered, spread: Sequence[Spre
         difference=int(leads.sum()) / (questions * len(pair.first)),
         low=max(-1.0, low),
         high=min(1.0, high),
-        p=sign_flips([int(one) for one in leads]),
+        p=max(of_models, lead.p) if lead.seeded else of_models,
+        p_of_models=of_models,
         effect=cohens_h(above.mean, below.mean),
         why=pair.why,
     )
 
 
-def _untested(pair: Pair, results: Results, level: float, resamples: int) -> Compared:
-    def side(runs: Runs) -> Estimate:
-        return estimate(results, list(runs.values()), level=level, resamples=resamples) or UNKNOWN
+def _untested(
+    pair: Pair, results: Results, of_settings: Mapping[tuple[str, str], Prior], level: float, resamples: int
+) -> Compared:
+    def side(runs: Runs, way: str) -> Estimate:
+        prior = of_settings.get((pair.test, way), NOTHING)
+        return estimate(results, list(runs.values()), prior=prior, level=level, resamples=resamples) or UNKNOWN
 
+    first, second = side(pair.first, pair.way), side(pair.second, pair.baseline_way)
     if pair.same:
-        one = side(pair.first)
+        one = first
         return _compared(pair, one, one, difference=0.0, low=0.0, high=0.0, effect=0.0, why=pair.why)
     why = pair.why or ("the two sides have no question in common" if pair.testable else "they have no seed in common")
     nan = math.nan
-    return _compared(pair, side(pair.first), side(pair.second), difference=nan, low=nan, high=nan, effect=nan, why=why)
+    return _compared(pair, first, second, difference=nan, low=nan, high=nan, effect=nan, why=why)
 
 
 def _compared(
@@ -147,6 +188,7 @@ def _compared(
     questions: int = 0,
     clusters: int = 0,
     p: float = 1.0,
+    p_of_models: float = 1.0,
 ) -> Compared:
     """Not tested, as long as nobody says what became of it beside the others."""
     return Compared(
@@ -167,6 +209,7 @@ def _compared(
         high=high,
         p=p,
         p_adjusted=p,
+        p_of_models=p_of_models,
         effect=effect,
         verdict="not tested",
         why=why,

@@ -4,8 +4,8 @@ A table has a row for each seed and a column for each cluster of questions. Its 
 questions might have been asked, and other seeds trained. Drawing rows and columns with replacement answers for both
 where there are many of each. Of three rows it is far too sure (it covers 75 to 80 % where seeds matter), because three
 rows drawn from three hardly ever go beyond them. So columns are drawn, and rows are given Student's distribution, which
-knows how few they are; what both hold, the noise of single answers, counts once. docs/statistics.md has the measured
-coverage.
+knows how few they are, with what other settings tell of their variance (seed_variance.py); what both hold, the noise of
+single answers, counts once. docs/statistics.md has the measured coverage.
 
 Source: Owen 2007, "The pigeonhole bootstrap" (rows and columns at once); Clark 1973, "The language-as-fixed-effect
 fallacy" (the mean squares that tell rows, columns and noise apart); Field, Welsh 2007, "Bootstrapping clustered data".
@@ -15,11 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
-from teacherlm.evaluate.intervals import LEVEL, RESAMPLES, student_quantile
+from teacherlm.evaluate.intervals import LEVEL, RESAMPLES, student_quantile, student_tail
+from teacherlm.experiments.seed_variance import NOTHING, Prior
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,27 +50,45 @@ class Spread:
     alone: float
     """Standard error over questions for these very seeds."""
     error: float
-    """Standard error over both; equal to `alone` where there is one seed."""
+    """Standard error over both; equal to `alone` where nothing is known of other seeds."""
+    freedom: float
+    """Degrees of freedom of `error`."""
     between: float
     """Standard deviation of the seeds' means; 0 for one seed."""
     noise: float
     """What it would be if the seeds differed by the noise of single answers alone."""
     clusters: int
+    seeded: bool
+    """Whether other seeds are in all of this: there are two and more, or other settings tell of them."""
+
+    @property
+    def p(self) -> float:
+        """Two-sided, that the mean of all questions and seeds is 0; 0.0 where `error` is."""
+        if not self.error:
+            return float(not self.mean)
+        return min(1.0, 2 * student_tail(abs(self.mean) / self.error, self.freedom))
 
 
 def spreads(
-    tables: Sequence[Floats], sizes: Floats, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
+    tables: Sequence[Floats],
+    sizes: Floats,
+    *,
+    priors: Sequence[Prior] | None = None,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> list[Spread]:
     """The mean of each table per question, with its interval.
 
     Args:
         tables: each of shape (seeds, clusters): sums over the questions of a cluster. The seeds' number may differ.
         sizes: shape (clusters,): questions of each.
+        priors: of each table, what others tell of the variance between seeds; None: nothing.
         level, resamples: of the interval between percentiles.
         seed: of the draws. They are the same for all tables, and mirrored where a table is negated.
 
     Raises:
-        ValueError: a table without rows or columns, or with other columns.
+        ValueError: a table without rows or columns, or with other columns; not one prior for each.
     """
     import numpy as np
 
@@ -78,7 +97,8 @@ def spreads(
     if not tables:
         return []
     means = _resampled(np.stack([table.mean(axis=0) for table in tables]), sizes, resamples, seed)
-    return [_spread(table, sizes, drawn, level, seed) for table, drawn in zip(tables, means, strict=True)]
+    known = [NOTHING] * len(tables) if priors is None else priors
+    return [_spread(*one, sizes, level, seed) for one in zip(tables, means, known, strict=True)]
 
 
 def detectable(spread: Spread, *, level: float = LEVEL, tests: int = 1, power: float = POWER) -> float:
@@ -94,9 +114,10 @@ def detectable(spread: Spread, *, level: float = LEVEL, tests: int = 1, power: f
         raise ValueError(f"{tests} tests of power {power} are none")
     normal, alpha = NormalDist(), (1 - level) / tests
     half = (spread.high - spread.low) / 2
-    seeds = len(spread.runs)
-    above = student_quantile(power, seeds - 1) if seeds > 1 else normal.inv_cdf(power)
-    found = max(normal.inv_cdf(1 - alpha / 2) * spread.alone, half) + above * spread.error
+    found = max(normal.inv_cdf(1 - alpha / 2) * spread.alone, half)
+    if spread.seeded:
+        found = max(found, student_quantile(1 - alpha / 2, spread.freedom) * spread.error)
+    found += student_quantile(power, spread.freedom) * spread.error
     # So many clusters, all ahead, are the fewest that sign flips can tell from chance: each halves their p.
     fewest = 1
     while 2.0 ** (1 - fewest) >= alpha:
@@ -119,62 +140,56 @@ def _resampled(sums: Floats, sizes: Floats, resamples: int, seed: int) -> Floats
     return found
 
 
-def _spread(table: Floats, sizes: Floats, drawn: Floats, level: float, seed: int) -> Spread:
+def _spread(table: Floats, drawn: Floats, prior: Prior, sizes: Floats, level: float, seed: int) -> Spread:
     import numpy as np
 
     (seeds, clusters), questions = table.shape, float(sizes.sum())
     runs = table.sum(axis=1) / questions
     mean = float(runs.mean())
+    between = float(runs.std(ddof=1)) if seeds > 1 else 0.0
+    variance, freedom = prior.with_own(between**2, seeds - 1)
+    made = partial(Spread, mean=mean, runs=tuple(map(float, runs)), between=between, clusters=clusters)
     if clusters < 2:
         # One content: nothing is known of others.
-        return Spread(
-            mean=mean, low=-1.0, high=1.0, runs=_tuple(runs), alone=1.0, error=1.0, between=0.0, noise=0.0, clusters=1
-        )
+        return made(low=-1.0, high=1.0, alone=1.0, error=1.0, freedom=1.0, noise=0.0, seeded=bool(freedom))
     # What a cluster is above the mean, for its size; of all seeds, and of each beside that.
     beyond = table - runs[:, None] * sizes
     shared = beyond.mean(axis=0)
     scale = clusters / (clusters - 1) / questions**2
     questions_variance = float((shared**2).sum()) * scale
-    ends = [(1 - level) / 2, (1 + level) / 2]
-    bounds = np.quantile(drawn, ends)
-    if seeds < 2:
-        alone = questions_variance**0.5
-        return Spread(
-            mean=mean,
-            low=float(bounds[0]),
-            high=float(bounds[1]),
-            runs=_tuple(runs),
-            alone=alone,
-            error=alone,
-            between=0.0,
-            noise=0.0,
-            clusters=clusters,
-        )
-    noise_variance = float(((beyond - shared) ** 2).sum()) * scale / (seeds - 1) / seeds
-    own = max(0.0, questions_variance - noise_variance)
-    between = float(runs.std(ddof=1))
-    error_of_seeds = between / seeds**0.5
+    alone = questions_variance**0.5
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    if not freedom:
+        made = partial(made, error=alone, freedom=clusters - 1.0, noise=0.0, seeded=False)
+        return made(low=float(low), high=float(high), alone=alone)
+    # One seed does not tell the noise of its answers from what questions are.
+    noise_variance = float(((beyond - shared) ** 2).sum()) * scale / (seeds - 1) / seeds if seeds > 1 else 0.0
+    own, of_seeds = max(0.0, questions_variance - noise_variance), variance / seeds
     kept = (own / questions_variance) ** 0.5 if questions_variance else 0.0
     # The sign makes the draws of a negated table the negated draws.
-    sign = next((np.sign(one) for one in runs - mean if one), 0.0)
-    both = mean + kept * (drawn - mean) + sign * error_of_seeds * _student(seeds - 1, len(drawn), seed)
+    sign = next((np.sign(one) for one in runs - mean if one), 0.0 if seeds > 1 else np.sign(mean))
+    both = mean + kept * (drawn - mean) + sign * of_seeds**0.5 * _student(freedom, len(drawn), seed)
     # Three seeds may agree by luck; the interval is never narrower than that for these very seeds.
-    bounds = np.stack([bounds, np.quantile(both, ends)])
-    return Spread(
-        mean=mean,
+    bounds = np.stack([[low, high], np.quantile(both, [(1 - level) / 2, (1 + level) / 2])])
+    return made(
         low=float(bounds[:, 0].min()),
         high=float(bounds[:, 1].max()),
-        runs=_tuple(runs),
-        alone=questions_variance**0.5,
-        error=max(questions_variance, own + error_of_seeds**2) ** 0.5,
-        between=between,
+        alone=alone,
+        error=max(questions_variance, own + of_seeds) ** 0.5,
+        freedom=_together(own, clusters - 1, of_seeds, freedom),
         noise=(noise_variance * seeds) ** 0.5,
-        clusters=clusters,
+        seeded=True,
     )
 
 
+def _together(first: float, freedom: float, second: float, other: float) -> float:
+    """Degrees of freedom of a sum of two variances. Source: Satterthwaite 1946."""
+    parts = first**2 / freedom + second**2 / other
+    return (first + second) ** 2 / parts if parts else freedom + other
+
+
 @lru_cache(maxsize=32)
-def _student(freedom: int, draws: int, seed: int) -> Floats:
+def _student(freedom: float, draws: int, seed: int) -> Floats:
     """Shape (draws,): Student's distribution by its quantiles, evenly, in random order."""
     import numpy as np
 
@@ -183,7 +198,3 @@ def _student(freedom: int, draws: int, seed: int) -> Floats:
     # As many from either half, however many there are.
     evenly = quantiles[((np.arange(draws) + 0.5) * STRATA / draws).astype(int)]
     return np.random.default_rng(seed + 1).permutation(evenly)
-
-
-def _tuple(values: Floats) -> tuple[float, ...]:
-    return tuple(float(one) for one in values)
