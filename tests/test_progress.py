@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
@@ -113,6 +113,7 @@ def test_the_views_are_those_of_the_golden_file() -> None:
     assert shown == (GOLDEN / "progress.txt").read_text(encoding="utf-8")
 
 
+@example(width=72, height=24, servers=2, texts=9_000_000, words="")
 @given(
     width=st.integers(72, 200),
     height=st.integers(24, 60),

@@ -75,12 +75,14 @@ def _rates(progress: Progress, width: int) -> Text:
     return _cut(Text(GAP.join(parts)), width)
 
 
+COLUMNS = ("kind", "done", "", "answered", "truncated", "failed", "accepted")
+
+
 def _kinds(kinds: Sequence[KindProgress], width: int, ascii_only: bool) -> Table:
-    """A row for each kind. In a narrow terminal first the bars give way, then how many texts are wanted."""
-    heads = ("kind", "done", "", "answered", "truncated", "failed", "accepted")
-    rows: list[tuple[str, ...]] = []
-    for has_wanted in (True, False):
-        rows = [_cells(kind, has_wanted) for kind in kinds]
+    """A row for each kind. In a narrow terminal the bars give way, then how many are wanted, then the answered ones."""
+    for without in ((), ("/",), ("/", "answered")):
+        heads = [name for name in COLUMNS if name not in without]
+        rows = [_cells(kind, heads, wanted="/" not in without) for kind in kinds]
         room = width - sum(max(map(len, column)) + len(GAP) for column in zip(heads, *rows, strict=True))
         if room >= -len(GAP):
             break
@@ -92,23 +94,24 @@ def _kinds(kinds: Sequence[KindProgress], width: int, ascii_only: bool) -> Table
             shown.add_column("")
     for kind, row in zip(kinds, rows, strict=True):
         bar = [_bar(kind, cells, ascii_only)] if cells else []
-        failed = Text(row[5], WRONG if kind.failed else "")
-        shown.add_row(*row[:2], *bar, *row[2:5], failed, row[6])
+        *others, failed, passed = row[2:]
+        shown.add_row(*row[:2], *bar, *others, Text(failed, WRONG if kind.failed else ""), passed)
     return shown
 
 
-def _cells(kind: KindProgress, has_wanted: bool) -> tuple[str, ...]:
-    wanted = f"{kind.wanted:,}"
-    done = f"{kind.done:>{len(wanted)},}"  # as wide as it will be, so that nothing moves when it grows
-    return (
-        kind.kind,
-        f"{done}/{wanted}" if has_wanted else done,
-        f"{percent(kind.done, kind.wanted):>4}",
-        f"{kind.answered:>{len(wanted)},}",
-        f"{kind.truncated:,}",
-        f"{kind.failed:,}",
-        accepted(kind),
-    )
+def _cells(kind: KindProgress, columns: Sequence[str], *, wanted: bool) -> tuple[str, ...]:
+    whole = f"{kind.wanted:,}"
+    done = f"{kind.done:>{len(whole)},}"  # as wide as it will be, so that nothing moves when it grows
+    cells = {
+        "kind": kind.kind,
+        "done": f"{done}/{whole}" if wanted else done,
+        "": f"{percent(kind.done, kind.wanted):>4}",
+        "answered": f"{kind.answered:>{len(whole)},}",
+        "truncated": f"{kind.truncated:,}",
+        "failed": f"{kind.failed:,}",
+        "accepted": accepted(kind),
+    }
+    return tuple(cells[name] for name in columns)
 
 
 def _bar(kind: KindProgress, cells: int, ascii_only: bool) -> Text:
