@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +15,11 @@ from teacherlm.evaluate.aggregate import Aggregate, figure, of_group
 from teacherlm.evaluate.documents import Item
 from teacherlm.evaluate.filters import PLAIN, read_filters
 from teacherlm.evaluate.judge import answers_of, judge
+from teacherlm.evaluate.kept import KeptScorer
 from teacherlm.evaluate.metrics import Metric, of_options, of_text, read_metrics
 from teacherlm.evaluate.requests import Answers, Work, generation
 from teacherlm.evaluate.run import Done, Progress, run
-from teacherlm.evaluate.scorer import About, Asked, LocalScorer, Tell, Written
+from teacherlm.evaluate.scorer import About, Asked, LocalScorer, Scorer, Tell, Written
 from teacherlm.lm.score import LogLikelihood
 
 ALL = tuple(Metric(name) for name in ("acc", "acc_norm", "acc_bytes", "exact_match"))
@@ -232,6 +234,66 @@ def test_when_the_server_is_away_nothing_more_is_asked() -> None:
     assert [name for name, _ in failures] == ["away", "later", "text"]
     assert all(isinstance(error, RemoteFailed) for _, error in failures)
     assert len(scorer.calls) == 2
+
+
+class Mortal(Lengths):
+    """Goes away after so many requests."""
+
+    def __init__(self, lives: int, sha: str | None = "1") -> None:
+        super().__init__()
+        self.about, self.lives = replace(self.about, sha=sha), lives
+
+    def loglikelihoods(self, requests: Sequence[tuple[str, str]], tell: Tell) -> list[LogLikelihood]:
+        self.lives -= len(requests)
+        if self.lives < 0:
+            raise RemoteFailed("the server is away", "start it")
+        return super().loglikelihoods(requests, tell)
+
+    def generate(self, asked: Sequence[Asked], tell: Tell) -> list[Written]:
+        self.lives -= len(asked)
+        if self.lives < 0:
+            raise RemoteFailed("the server is away", "start it")
+        return super().generate(asked, tell)
+
+
+@pytest.mark.parametrize("make", [work, written])
+def test_of_a_task_that_was_half_answered_the_other_half_is_asked(make: Callable[..., Work], tmp_path: Path) -> None:
+    task, file = make("long", count=1_000), tmp_path / "scores" / "kept.jsonl"
+    requests = len(task.pairs()) if task.options else len(task.asked(1))
+    seen: list[Progress] = []
+
+    def asked(scorer: Scorer) -> tuple[list[Done], list[tuple[str, TeacherlmError]]]:
+        kept: list[Done] = []
+        watch = lambda progress: seen.append(replace(progress))  # noqa: E731
+        return kept, run([task], scorer, seed=1, earlier=lambda _: None, keep=kept.append, watch=watch)
+
+    (whole,), none = asked(Lengths())
+    assert not none
+    kept, failures = asked(KeptScorer(Mortal(40), file, first=30))
+    assert not kept and isinstance(failures[0][1], RemoteFailed)
+    # What a kill left of a line, and another model's answer to the same, count for nothing.
+    text = file.read_text()
+    other = text.splitlines()[1].replace('"of": "', '"of": "0')
+    file.write_text(text + other + '\n{"of": "')
+    again, seen = Mortal(10**9), []
+    scorer = KeptScorer(again, file, first=30)
+    (done,), failures = asked(scorer)
+    assert not failures and done.judged == whole.judged
+    assert sum(again.calls) == requests - 30 and len(again.calls) > 1
+    assert seen[-1].done == 1_000
+    scorer.forget()
+    assert not file.exists()
+    asked(KeptScorer(Mortal(40, sha=None), file, first=30))
+    unknown = Mortal(10**9, sha=None)
+    asked(KeptScorer(unknown, file, first=30))
+    assert sum(unknown.calls) == requests
+
+
+def test_a_full_disk_stops_no_evaluation(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    scorer = KeptScorer(Lengths(), tmp_path / "file" / "kept.jsonl", first=2)
+    assert len(scorer.loglikelihoods([("a", "b" * place) for place in range(1, 9)], lambda _: None)) == 8
+    assert len(scorer.loglikelihoods([("a", "b"), ("a", "b"), ("a", "b")], lambda _: None)) == 3
 
 
 def test_what_was_judged_before_an_interruption_is_kept() -> None:

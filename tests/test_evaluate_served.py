@@ -329,12 +329,14 @@ def test_a_server_that_dies_midway_ends_the_run_by_name() -> None:
         return prefill(asked)
 
     dying: list[asyncio.Future[None]] = []
+    said: list[str] = []
     with unkind_in_a_thread(dies) as server:
-        scorer = connect(server.url, retry=SOON, timeout=IMPATIENT, concurrency=2)
+        scorer = connect(server.url, retry=SOON, timeout=IMPATIENT, concurrency=2, tell=said.append)
         with pytest.raises(RemoteFailed, match=f"{server.url} has been away") as caught:
             scorer.loglikelihoods([("a" * place, "bb") for place in range(1, 40)], told.append)
         assert "run again" in caught.value.remedy
         assert 0 < len(told) < 39
+        assert [one.split(" (")[0] for one in said] == [f"{server.url} does not answer"]
         with pytest.raises(RemoteFailed):
             connect(server.url, timeout=IMPATIENT)
 

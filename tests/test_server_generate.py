@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from serving import parrot, random_model
 from teacherlm.core.errors import Mistake
+from teacherlm.evaluate.scorer import Asked, LocalScorer
 from teacherlm.lm.cache import compacted
 from teacherlm.lm.generate import Batch, Request, Row, generate
 from teacherlm.lm.load import LoadedModel, load
@@ -242,7 +243,7 @@ def test_a_saved_model_loads_with_a_digest_of_its_own(tmp_path: Any) -> None:
         ({"model": "nano", "revision": "main"}, "no revisions"),
     ],
 )
-def test_what_cannot_be_loaded_is_a_mistake_with_a_remedy(arguments: dict[str, str], message: str) -> None:
+def test_what_cannot_be_loaded_is_a_mistake_with_a_remedy(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(Mistake, match=message) as caught:
         load(**arguments)
     assert caught.value.remedy
@@ -261,3 +262,17 @@ def test_a_folder_without_a_model_and_a_tokenizer_without_an_end_are_mistakes(tm
     make(tokenizer_object=random_model().tokenizer.backend_tokenizer).save_pretrained(tmp_path)
     with pytest.raises(Mistake, match="no end token"):
         load(str(tmp_path))
+    # How likely a text is can be asked all the same, but for a text after nothing.
+    loaded = load(str(tmp_path), ends=False)
+    known = LocalScorer(replace(random_model(), model=loaded.model), "known").loglikelihoods([("a b", " c")], _hear)
+    scorer = LocalScorer(loaded, "endless")
+    assert not loaded.eos_ids and scorer.loglikelihoods([("a b", " c")], _hear) == known
+    assert len(scorer.generate([Asked(prompt="a b", max_gen_toks=3)], _hear)) == 1
+    with pytest.raises(Mistake, match=r"empty context.*no begin or end token"):
+        scorer.loglikelihoods([("", "c")], _hear)
+    with pytest.raises(Mistake, match="a prompt is empty"):
+        scorer.generate([Asked(prompt="", max_gen_toks=3)], _hear)
+
+
+def _hear(done: int) -> None:
+    pass

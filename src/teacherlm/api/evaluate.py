@@ -14,12 +14,16 @@ from teacherlm.api.evaluate_rows import SCORES
 from teacherlm.core.errors import Mistake, TeacherlmError
 from teacherlm.core.locks import held
 from teacherlm.evaluate.aggregate import Figure
+from teacherlm.evaluate.kept import KeptScorer
 from teacherlm.evaluate.results import Grouped, Scored, Settings, outermost_first
 from teacherlm.evaluate.results_files import sanitised
 from teacherlm.evaluate.run import Progress, run
 
 if TYPE_CHECKING:
     from teacherlm.api.project import Project
+
+KEPT = ".answers.jsonl"
+"""In a model's folder, while it is asked: answers to tasks that are not whole yet."""
 
 SEED = 1234
 """Of few-shot examples and draws; the harness's."""
@@ -166,7 +170,10 @@ def evaluate(
         batch_tokens=batch_tokens,
         date=date,
     )
-    with held(folder / ".lock", f"the scores of `{model}`"), open_scorer(project, model, options) as scorer:
+    with held(folder / ".lock", f"the scores of `{model}`"), open_scorer(project, model, options, tell) as asked:
+        scorer = KeptScorer(asked, folder / KEPT)
+        if again:
+            scorer.forget()
         loading = time.monotonic() - began
         found = Found(folder, settings, scorer.about, ready.works, ready.groups, again)
         stopped_by = None
@@ -175,6 +182,8 @@ def evaluate(
             failures += run(ready.works, scorer, seed=seed, earlier=found.earlier, keep=found.keep, watch=watch)
         except KeyboardInterrupt:
             stopped_by = "interrupt"
+        if not stopped_by and len(failures) == len(ready.failures):
+            scorer.forget()
     return Evaluated(
         model=model,
         folder=folder,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +36,13 @@ def is_url(model: str) -> bool:
 
 
 @contextmanager
-def open_scorer(project: Project, model: str, options: ModelOptions) -> Iterator[Scorer]:
+def open_scorer(
+    project: Project, model: str, options: ModelOptions, tell: Callable[[str], None] = lambda _: None
+) -> Iterator[Scorer]:
     """The model, ready to be asked.
+
+    Args:
+        tell: what a person should hear meanwhile, such as that a server does not answer.
 
     Raises:
         MissingExtra: torch or transformers is not installed.
@@ -50,14 +55,14 @@ def open_scorer(project: Project, model: str, options: ModelOptions) -> Iterator
         for name in ("device", "dtype", "revision", "batch_tokens"):
             if getattr(options, name) != getattr(ModelOptions(), name):
                 raise Mistake("is the server's to choose", "leave it out", f"--{name.replace('_', '-')}")
-        with open_served(model) as scorer:
+        with open_served(model, tell=tell) as scorer:
             yield scorer
         return
     from teacherlm.lm.load import load
 
     source = _source(project, model)
     _quiet()
-    loaded = load(source, revision=options.revision, device=options.device, dtype=options.dtype)
+    loaded = load(source, revision=options.revision, device=options.device, dtype=options.dtype, ends=False)
     yield LocalScorer(loaded, model, options.batch_tokens)
 
 

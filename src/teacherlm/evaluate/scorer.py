@@ -203,6 +203,11 @@ class LocalScorer:
 
     def _start(self) -> int:
         start = self.loaded.tokenizer.bos_token_id
+        if start is None and not self.loaded.eos_ids:
+            raise Mistake(
+                "a prompt is empty, and the tokenizer has no begin or end token to stand for it",
+                "give the task a `description`, or set bos_token in the model's tokenizer_config.json",
+            )
         return int(start if start is not None else min(self.loaded.eos_ids))
 
 

@@ -47,6 +47,7 @@ class ServedScorer:
         token: its key.
         model: the one to ask where it serves several.
         concurrency: requests in flight; None: by what the server tells, 32 at most.
+        tell: told when the server does not answer any more, and when it does again.
     """
 
     def __init__(
@@ -59,8 +60,10 @@ class ServedScorer:
         concurrency: int | None,
         timeout: Timeout,
         retry: Retry,
+        tell: Callable[[str], None],
     ) -> None:
         self.url = url
+        self._tell = tell
         self._info, self._token, self._model = info, token, model
         self._concurrency, self._timeout, self._retry = concurrency, timeout, retry
 
@@ -145,7 +148,7 @@ class ServedScorer:
 
         async def main() -> T:
             async with Endpoint(self.url, timeout=self._timeout, token=self._token, model=self._model) as endpoint:
-                line = Line(endpoint, self._retry, self._token)
+                line = Line(endpoint, self._retry, self._token, self._tell)
                 await line.until_answered(lambda: endpoint.verify(self._info))
                 return await work(line, speech(await endpoint.wire(), line, self._info))
 
@@ -160,12 +163,13 @@ def connect(
     concurrency: int | None = None,
     timeout: Timeout | None = None,
     retry: Retry | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> ServedScorer:
     """Find out who answers at a URL: TGI by `/info`, an OpenAI-compatible server by `/v1/models`.
 
     Args:
         token: the server's key; None: that of $TEACHERLM_TEACHER_TOKEN.
-        model, concurrency: see `ServedScorer`.
+        model, concurrency, tell: see `ServedScorer`.
 
     Raises:
         Mistake: it is no URL; the server has no such model, or several and none was chosen.
@@ -187,11 +191,20 @@ def connect(
         remedy = "name one of them as `model`, or serve one alone" if "serve" in error.found else error.remedy
         raise Mistake(error.found, remedy, where) from None
     return ServedScorer(
-        url, info, token=key, model=model, concurrency=concurrency, timeout=patience, retry=retry or Retry()
+        url,
+        info,
+        token=key,
+        model=model,
+        concurrency=concurrency,
+        timeout=patience,
+        retry=retry or Retry(),
+        tell=tell,
     )
 
 
 @contextmanager
-def open_served(url: str, *, model: str | None = None) -> Iterator[ServedScorer]:
+def open_served(
+    url: str, *, model: str | None = None, tell: Callable[[str], None] = lambda _: None
+) -> Iterator[ServedScorer]:
     """A server for the length of a block; see `connect`."""
-    yield connect(url, model=model)
+    yield connect(url, model=model, tell=tell)

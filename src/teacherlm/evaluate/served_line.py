@@ -31,12 +31,21 @@ class Line:
     Args:
         endpoint: entered.
         token: the server's key, which no message may show.
+        tell: told when the server does not answer any more, and when it does again.
     """
 
-    def __init__(self, endpoint: Endpoint, retry: Retry, token: str | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        retry: Retry,
+        token: str | None = None,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.endpoint = endpoint
         self.token = token
         self.retry = retry
+        self._tell = tell
+        self._away_since: float | None = None
         self._contexts: dict[str, asyncio.Future[Any]] = {}
 
     async def json(self, path: str, body: object) -> Any:
@@ -78,7 +87,7 @@ class Line:
         timeout = self.endpoint.timeout
         while True:
             try:
-                return await attempt()
+                found = await attempt()
             except TeacherFault as error:
                 faults, waiting_since = faults + 1, None
                 if faults >= self.retry.attempts:
@@ -95,7 +104,25 @@ class Line:
                         "look at the server and run again",
                     ) from None
                 busy = isinstance(error, TeacherBusy)
+                if not busy:
+                    self._is_away(clock(), error)
                 await asyncio.sleep(self.retry.delay_of_busy(waits) if busy else self.retry.delay(waits))
+
+            else:
+                self._is_back(clock())
+                return found
+
+    def _is_away(self, now: float, error: Exception) -> None:
+        """Said once, whatever number of requests find out."""
+        if self._away_since is None:
+            self._away_since = now
+            patience = f"{self.endpoint.timeout.patience_s:g} s"
+            self._tell(f"{self.endpoint.url} does not answer ({error}); it is asked again for up to {patience}")
+
+    def _is_back(self, now: float) -> None:
+        if self._away_since is not None:
+            self._tell(f"{self.endpoint.url} answers again, after {now - self._away_since:.0f} s")
+            self._away_since = None
 
     async def once_for(self, text: str, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """What is asked about a text, and the same for all who ask: the options of a question share their context."""

@@ -42,20 +42,23 @@ class LoadedModel:
     max_total_tokens: int
     """Prompt and answer together, in tokens."""
     eos_ids: frozenset[int]
-    """Tokens that end an answer; never empty."""
+    """Tokens that end an answer; empty only where `load` was told that there need be none."""
 
 
-def load(model: str, *, revision: str | None = None, device: str = "auto", dtype: str = "auto") -> LoadedModel:
-    """Load a model for generation.
+def load(
+    model: str, *, revision: str | None = None, device: str = "auto", dtype: str = "auto", ends: bool = True
+) -> LoadedModel:
+    """Load a model.
 
     Args:
         model: `nano`, a folder, or a Hub id.
         revision: branch, tag or commit of a Hub model.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, …; `auto` takes a GPU if there is one.
         dtype: `auto`, `float32`, `bfloat16` or `float16`; `auto` is float32 on the CPU, else the checkpoint's own.
+        ends: refuse a model whose texts would never end; who asks how likely texts are needs no end.
 
     Raises:
-        Mistake: no such model, device or dtype; a model that cannot be loaded or has no end token.
+        Mistake: no such model, device or dtype; a model that cannot be loaded, or has no end token though it must.
         MissingExtra: torch or transformers is not installed.
     """
     try:
@@ -70,7 +73,14 @@ def load(model: str, *, revision: str | None = None, device: str = "auto", dtype
         if revision is not None:
             raise Mistake("the bundled teacher has no revisions", "leave --revision out", "--revision")
         return replace(_pretrained(str(nano.FOLDER), None, place, dtype), model_id=nano.MODEL_ID)
-    return _pretrained(model, revision, place, dtype)
+    loaded = _pretrained(model, revision, place, dtype)
+    if ends and not loaded.eos_ids:
+        raise Mistake(
+            f"the tokenizer of {model} has no end token, so no answer would ever end",
+            "set eos_token in its tokenizer_config.json",
+            model,
+        )
+    return loaded
 
 
 def _device(torch: Any, device: str) -> torch.device:
@@ -131,12 +141,6 @@ def _ready(
             f"{model_id} keeps a recurrent state, which cannot be batched here", "use a transformer model", model_id
         )
     ends = _ids(tokenizer.eos_token_id) | _ids(getattr(model.generation_config, "eos_token_id", None))
-    if not ends:
-        raise Mistake(
-            f"the tokenizer of {model_id} has no end token, so no answer would ever end",
-            "set eos_token in its tokenizer_config.json",
-            model_id,
-        )
     rows = model.get_input_embeddings().num_embeddings
     highest = max(tokenizer.get_vocab().values(), default=0)
     if highest >= rows:

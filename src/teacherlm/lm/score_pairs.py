@@ -68,7 +68,8 @@ def encoded(loaded: LoadedModel, requests: Sequence[tuple[str, str]], window: in
         window: most tokens that are read; None: `window_of`.
 
     Raises:
-        ValueError: a continuation without tokens, or longer than the window; names its position.
+        ValueError: a continuation without tokens, longer than the window, or after nothing where the tokenizer has
+            neither begin nor end token; names its position.
         Mistake: the tokenizer has no `tokenizer.json`.
     """
     encoder = _Encoder(loaded)
@@ -88,7 +89,7 @@ def encoded(loaded: LoadedModel, requests: Sequence[tuple[str, str]], window: in
             told = next(joints)[len(before) :] if context else next(afters)
             if not before:
                 # The harness has no rule for contexts of blanks alone; here they are as good as empty.
-                before = (encoder.start,)
+                before = (encoder.start(len(found)),)
                 told = told[1:] if told[:1] == before else told
             found.append(_fitting(len(found), before, told, most))
     return found
@@ -113,13 +114,21 @@ class _Encoder:
         tokenizer = loaded.tokenizer
         self._backend = tokenizer.backend_tokenizer
         stated = [one for one in (tokenizer.bos_token_id, tokenizer.eos_token_id) if one is not None]
-        self.start: int = stated[0] if stated else min(loaded.eos_ids)
-        """Stands for an empty context."""
-        self._written: str = tokenizer.decode([self.start])
+        self._start: int | None = stated[0] if stated else min(loaded.eos_ids, default=None)
+        self._written: str | None = None if self._start is None else tokenizer.decode([self._start])
+
+    def start(self, place: int) -> int:
+        """The token that stands for an empty context."""
+        if self._start is None:
+            raise ValueError(
+                f"the continuation at position {place} has an empty context, and the tokenizer no begin or end token"
+                " to put before it"
+            )
+        return self._start
 
     def ids(self, texts: Sequence[str], *, special: bool = True) -> list[Ids]:
         """A text that begins with the start token gets no second one."""
-        kinds = [special and not text.startswith(self._written) for text in texts]
+        kinds = [special and not (self._written and text.startswith(self._written)) for text in texts]
         found: list[Ids] = [()] * len(texts)
         for kind in (True, False):
             places = [place for place, one in enumerate(kinds) if one is kind]
