@@ -28,6 +28,7 @@ EVERY_S = 1.0
 
 def run(task: dict[str, Any], say: Say) -> None:
     """Train, test, and write what was found to the file that the task names."""
+    import torch
     from pydantic import TypeAdapter
 
     from teacherlm.api.experiment_data import model_folder
@@ -49,6 +50,7 @@ def run(task: dict[str, Any], say: Say) -> None:
                 "test_seconds": round(time.monotonic() - began, 3),
                 "test_cpu_seconds": round(time.process_time() - cpu, 3),
             }
+            tested["test_gpu_seconds"] = tested["test_seconds"] if torch.cuda.is_available() else 0.0
             found.append({**record, **tested, "test": name, "way": way})
             items += [asdict(item) for item in its]
     with replacing(Path(task["result"])) as temporary:
@@ -81,6 +83,7 @@ def _train(project: Project, training: str, say: Say) -> Mapping[str, Any]:
         "loss": last.get("final_loss"),
         "train_seconds": round(sum(stage["seconds"] for stage in stages), 3),
         "train_cpu_seconds": round(sum(stage["cpu_seconds"] for stage in stages), 3),
+        "train_gpu_seconds": round(sum(stage["gpu_seconds"] for stage in stages), 3),
     }
 
 

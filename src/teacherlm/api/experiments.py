@@ -80,7 +80,7 @@ def run(
     """Run the cells of `evaluate/experiments/<name>.yaml` that are not found yet.
 
     Args:
-        workers: cells at the same time; None: one for each core, or one where there is a GPU.
+        workers: cells at the same time; None: one for each GPU, or for each core where there is none.
         restart: find all cells again.
 
     Raises:
@@ -111,10 +111,11 @@ def run(
         todo = [one for one in wanted.values() if restart or not (found / f"{one.key}.json").is_file()]
         progress = Progress(cells=len(wanted), done=len(wanted) - len(todo))
         watch(progress)
-        at_once = workers or (1 if torch.cuda.is_available() else os.cpu_count() or 1)
+        gpus = _gpus(torch.cuda.device_count())
+        at_once = workers or len(gpus) or os.cpu_count() or 1
         failures: dict[str, TeacherlmError] = {}
         try:
-            _run(own, experiment, todo, found, at_once, progress, failures, watch)
+            _run(own, experiment, todo, found, at_once, gpus, progress, failures, watch)
         finally:
             outcomes, items = gather(experiment, cells, planned, found, failures)
             write_results(folder, experiment.name, outcomes, items)
@@ -136,6 +137,16 @@ def read_spent(folder: Path) -> dict[str, Spent]:
     return {name: Spent(**row) for name, row in (read_json(folder / SPENT) or {}).items()}
 
 
+def _gpus(count: int) -> list[str]:
+    """Those that this process sees, as `CUDA_VISIBLE_DEVICES` names them.
+
+    >>> _gpus(0)
+    []
+    """
+    named = [one.strip() for one in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if one.strip()]
+    return (named or [str(number) for number in range(count)])[:count]
+
+
 def _prepare(own: Project, experiment: Experiment, folder: Path, tell: Callable[[str], None]) -> dict[str, Spent]:
     before, spent = read_spent(folder), {}
     for name, made in experiment.datasets.items():
@@ -151,6 +162,7 @@ def _run(
     todo: Sequence[Planned],
     found: Path,
     at_once: int,
+    gpus: Sequence[str],
     progress: Progress,
     failures: dict[str, TeacherlmError],
     watch: Callable[[Progress], None],
@@ -196,6 +208,7 @@ def _run(
         [order for order, _ in by_order.values()],
         threads=threads,
         at_once=at_once,
+        gpus=gpus,
         said=said,
         quiet=lambda: watch(progress),
         ended=ended,

@@ -45,6 +45,7 @@ def side_by_side(
     *,
     threads: int,
     at_once: int | None = None,
+    gpus: Sequence[str] = (),
     said: Callable[[Order, Mapping[str, Any]], None],
     quiet: Callable[[], None] = lambda: None,
     ended: Callable[[Order, TeacherlmError | None], None] | None = None,
@@ -54,6 +55,7 @@ def side_by_side(
     Args:
         threads: of each process.
         at_once: processes at most; None: all.
+        gpus: dealt out to the processes, one to each, as `CUDA_VISIBLE_DEVICES` names them; more processes share them.
         said: called with every line of a process but its errors.
         quiet: called where nothing was said for a while.
         ended: called when an order has ended, with what failed; None: the first failure stops all others and is raised.
@@ -68,8 +70,11 @@ def side_by_side(
     try:
         while waiting or running:
             while waiting and len(running) < (at_once or len(orders)):
-                running.append(waiting.popleft())
-                running[-1].start(lines)
+                one = waiting.popleft()
+                # The one that the fewest see.
+                one.gpu = min(gpus, key=[other.gpu for other in running].count, default=None)
+                running.append(one)
+                one.start(lines)
             try:
                 one, line = lines.get(timeout=QUIET_S)
             except queue.Empty:
@@ -101,6 +106,8 @@ class _Running:
     def __init__(self, order: Order, threads: int) -> None:
         self.order = order
         self.failure: TeacherlmError | None = None
+        self.gpu: str | None = None
+        """The one that it sees; None: all."""
         self._threads = threads
         self._process: subprocess.Popen[bytes] | None = None
         self._last_words: deque[str] = deque(maxlen=15)
@@ -108,6 +115,8 @@ class _Running:
 
     def start(self, lines: queue.SimpleQueue[Any]) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": str(self._threads), "TOKENIZERS_PARALLELISM": "false"}
+        if self.gpu is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = self.gpu
         self._process = process = subprocess.Popen(
             [sys.executable, "-m", self.order.module],
             stdin=subprocess.PIPE,

@@ -46,7 +46,7 @@ def run(
     name: Name,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Cells at the same time.", show_default="one for each core; one with a GPU"),
+        typer.Option(min=1, help="Cells at the same time.", show_default="one for each GPU, else for each core"),
     ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Train and test all cells again.")] = False,
     to: To = None,

@@ -52,8 +52,11 @@ class Outcome:
     """Mean of the last tenth of the steps."""
     train_seconds: float = 0.0
     train_cpu_seconds: float = 0.0
+    train_gpu_seconds: float | None = None
+    """Of all GPUs, 0 on a CPU; None: it was not measured."""
     test_seconds: float = 0.0
     test_cpu_seconds: float = 0.0
+    test_gpu_seconds: float | None = None
     calls: int = 0
     """Teacher calls that its training data took."""
     call_tokens: int = 0
