@@ -13,12 +13,14 @@ import pytest
 
 import experiments
 import teacherlm
+from teacherlm.api.experiment_data import Spent, spent_on
 from teacherlm.api.experiment_project import lay_out
 from teacherlm.api.experiment_report import overlaps, write_report
 from teacherlm.api.experiments import Progress, run
 from teacherlm.core.errors import Mistake, Mistakes
 from teacherlm.experiments.read import read_experiment
 from teacherlm.experiments.results import read_results
+from teacherlm.train.declaration import Data
 
 FAILING = experiments.SMALL.replace("    two:", "    half: {precision: float16}\n    two:")
 
@@ -152,6 +154,28 @@ def test_a_dataset_whose_questions_cannot_be_chosen_is_refused(tmp_path: Path) -
     with pytest.raises(Mistake) as caught:
         run(teacherlm.open(folder, workspace=tmp_path / "w"), "small")
     assert "splits cannot be chosen" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("at_most", "kinds", "calls"),
+    [
+        (None, {"chain_of_thought"}, 800),
+        (100, {"chain_of_thought"}, 200),
+        (900, {"chain_of_thought"}, 800),
+        (100, set(), 0),
+    ],
+)
+def test_who_reads_chosen_texts_is_charged_with_those_that_were_not_chosen(
+    at_most: int | None, kinds: set[str], calls: int
+) -> None:
+    """800 questions were explained, and 400 of the texts are good enough."""
+    spent = Spent(samples=800, calls={"chain_of_thought": 800, "fundamentals": 800},
+                  tokens={"chain_of_thought": 8_000, "fundamentals": 1_600})  # fmt: skip
+    data = Data(
+        dataset="lessons", layouts=("answer-last-chain",), where="quality.chain_of_thought.score > 0.5", at_most=at_most
+    )
+    assert spent_on({"lessons": spent}, data, kinds, lambda _: 400) == (calls, 10 * calls)
+    assert spent_on({}, data, kinds, lambda _: 400) == (0, 0)
 
 
 def test_nothing_was_run_yet(tmp_path: Path) -> None:

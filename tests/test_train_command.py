@@ -17,10 +17,12 @@ import pytest
 from typer.testing import CliRunner
 
 import teacherlm
+from teacherlm.api.train_data import Records
 from teacherlm.cli.main import app
 from teacherlm.core.errors import Mistake
 from teacherlm.lm.load import load
 from teacherlm.schemas.records import record
+from teacherlm.train.read import read_training
 from training import TINY, curve, project
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -186,6 +188,8 @@ def test_records_of_a_workspace_are_read_where_the_condition_holds(tmp_path: Pat
     (stage,) = opened.train("rust").stages
     assert stage["data"]["records"] == 5  # 7 to 11
     assert stage["data"]["lacking"] == 1  # 9
+    bound = read_training(opened.files, "rust")
+    assert Records(opened, bound).count(bound.training.stages[0].data[0]) == 5
 
     for wrong in ("quality.nothing > 1", "score >"):
         project(folder, AUGMENTED.replace("quality.chain_of_thought.score > 0.5", wrong), "rust")

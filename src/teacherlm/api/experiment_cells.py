@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from teacherlm.experiments.grid import Cell
 from teacherlm.experiments.read import BoundExperiment
 from teacherlm.experiments.results import Item, Outcome
 from teacherlm.project.layouts import Layout
+from teacherlm.train.declaration import Data
 from teacherlm.train.read import BoundTraining, read_layouts, read_training
 from teacherlm.train.records import fingerprint
 
@@ -77,7 +78,7 @@ def plan(
         TypeAdapter(dict[str, Test]).dump_python(dict(experiment.tests), mode="json", exclude_defaults=True),
         option=orjson.OPT_SORT_KEYS,
     ).decode()
-    seen: dict[Any, str] = {}
+    seen = _Seen()
     plans: dict[str, Planned] = {}
     planned = []
     for cell in cells:
@@ -88,13 +89,40 @@ def plan(
     return planned
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What of the data of several cells is looked at once."""
+
+    fingerprints: dict[Any, str] = field(default_factory=dict)
+    counts: dict[Any, int] = field(default_factory=dict)
+
+    def fingerprint(self, data: Data, opener: Records) -> str:
+        source = _source(data)
+        if source not in self.fingerprints:
+            self.fingerprints[source] = fingerprint(data, opener)
+        return self.fingerprints[source]
+
+    def count(self, opener: Records) -> Callable[[Data], int]:
+        def count(data: Data) -> int:
+            key = (*_source(data), data.where)
+            if key not in self.counts:
+                self.counts[key] = opener.count(data)
+            return self.counts[key]
+
+        return count
+
+
+def _source(data: Data) -> tuple[Any, ...]:
+    return data.dataset, data.collection, data.published, data.procedural, data.configs, data.split
+
+
 def _planned(
     own: Project,
     cell: Cell,
     bound: BoundTraining,
     layouts: Mapping[str, Layout],
     tests: str,
-    seen: dict[Any, str],
+    seen: _Seen,
     spent: Mapping[str, Spent],
 ) -> Planned:
     training = bound.training
@@ -102,13 +130,10 @@ def _planned(
     read, calls, tokens = [], 0, 0
     for stage in training.stages:
         for data in stage.data:
-            source = (data.dataset, data.collection, data.published, data.procedural, data.configs, data.split)
-            if source not in seen:
-                seen[source] = fingerprint(data, opener)
             used = [layouts[name] for name in (*data.layouts, *([data.fallback] if data.fallback else []))]
-            read.append([seen[source], [{**asdict(layout), "about": ""} for layout in used]])
+            read.append([seen.fingerprint(data, opener), [{**asdict(layout), "about": ""} for layout in used]])
             kinds = {kind for layout in used for kind in layout.kinds}
-            more = spent_on(spent, data.dataset or "", kinds, data.at_most)
+            more = spent_on(spent, data, kinds, seen.count(opener))
             calls, tokens = calls + more[0], tokens + more[1]
     # Layouts of other names that say the same come to the same texts, and so to the same model.
     declared = {**asdict(training), "name": "", "about": ""}

@@ -15,6 +15,7 @@ from teacherlm.core.errors import Mistake, RemoteFailed
 from teacherlm.core.files import write_text
 from teacherlm.experiments.declaration import Made
 from teacherlm.project.find import CATALOG
+from teacherlm.train.declaration import Data
 from teacherlm.train.read import plain_name, read_training
 from teacherlm.train.request import MODELS
 
@@ -128,17 +129,21 @@ def trained_teacher(project: Project, name: str, made: Made, tell: Callable[[str
     return f"{name}-teacher"
 
 
-def spent_on(made: Mapping[str, Spent], dataset: str, kinds: set[str], records: int | None) -> tuple[int, int]:
+def spent_on(made: Mapping[str, Spent], data: Data, kinds: set[str], count: Callable[[Data], int]) -> tuple[int, int]:
     """Calls and generated tokens that a training's part of a dataset took.
+
+    Of texts that are chosen, the others were asked for as well: who reads half of those that are good enough is charged
+    with half of all.
 
     Args:
         kinds: that its layouts read; other augmentations count whole.
-        records: that it reads at most; None: all.
+        count: how many records a source has, of which `at_most` draws.
     """
-    spent = made.get(dataset)
+    spent = made.get(data.dataset or "")
     if spent is None:
         return 0, 0
-    part = min(1.0, records / spent.samples) if records is not None and spent.samples else 1.0
+    there = count(data) if data.at_most is not None else 0
+    part = min(1.0, data.at_most / there) if data.at_most is not None and there else 1.0
     counted = [kind for kind in spent.calls if kind in kinds or kind in ("paraphrases", "votes")]
     return (
         round(part * sum(spent.calls[kind] for kind in counted)),

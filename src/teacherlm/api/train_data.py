@@ -48,6 +48,16 @@ class Records:
         for batch in reader:
             yield from batch.to_pylist()
 
+    def count(self, data: Data) -> int:
+        """Records that `where` takes, of which `at_most` draws.
+
+        Raises:
+            Mistake: see `__call__`.
+        """
+        connection = connect()
+        ((count,),) = self._run(connection, self._query(connection, data), data).aggregate("count(*)").fetchall()
+        return int(count)
+
     def fingerprint(self, data: Data) -> str:
         """Equal exactly where the files are; the condition is no part of it."""
         if data.published is not None:

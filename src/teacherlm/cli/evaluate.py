@@ -23,7 +23,7 @@ def evaluate(
         ),
     ],
     tasks: Annotated[
-        str, typer.Option("--tasks", "-t", help="Benchmarks or groups, with commas between: files of evaluate/.")
+        str, typer.Option("--tasks", "-t", help="Benchmarks or groups of evaluate/, or files of your own, with commas between.")
     ],
     data: Annotated[
         list[str] | None,
