@@ -72,7 +72,7 @@ def test_a_setting_of_one_seed_learns_from_the_others_how_unsure_it_is() -> None
         for results in (found, alone)
     )
     assert taught.spread and untaught.spread and taught.estimate and untaught.estimate
-    assert taught.spread.seeded and not untaught.spread.seeded
+    assert taught.spread.freedom and not untaught.spread.freedom
     width = [one.estimate.high - one.estimate.low for one in (taught, untaught) if one.estimate]
     # Questions alone: 4 points on either side. Seeds move it by 11 (standard deviation).
     assert width[0] > 3 * width[1]

@@ -414,7 +414,7 @@ def test_sentences_say_what_was_found() -> None:
     one = compared[0]
     assert gain == (
         f"With chain in place of none (kinds; order last, asked by writing), accuracy on sums rises by "
-        f"{100 * one.difference:.1f} points ({100 * one.low:.1f} to {100 * one.high:.1f}; p = 0.002 after Holm's "
+        f"{100 * one.difference:.1f} points ({100 * one.low:.1f} to {100 * one.high:.1f}; p = 0.001 after Holm's "
         f"correction, h = {one.effect:.2f}): {100 * one.first.mean:.1f} % against {100 * one.second.mean:.1f} %."
     )
     assert "accuracy on sums does not differ significantly (" in no

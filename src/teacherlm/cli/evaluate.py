@@ -23,7 +23,10 @@ def evaluate(
         ),
     ],
     tasks: Annotated[
-        str, typer.Option("--tasks", "-t", help="Benchmarks or groups of evaluate/, or files of your own, with commas between.")
+        str,
+        typer.Option(
+            "--tasks", "-t", help="Benchmarks or groups of evaluate/, or files of your own, with commas between."
+        ),
     ],
     data: Annotated[
         list[str] | None,

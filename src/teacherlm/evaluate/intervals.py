@@ -268,14 +268,3 @@ def student_quantile(p: float, freedom: float) -> float:
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, p))
-
-
-def student_tail(t: float, freedom: float) -> float:
-    """How likely Student's t is above a value.
-
-    >>> round(student_tail(4.303, 2), 3)
-    0.025
-    """
-    from scipy.special import stdtr
-
-    return float(stdtr(freedom, -t))

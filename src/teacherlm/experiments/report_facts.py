@@ -159,8 +159,8 @@ def statistics(experiment: Experiment, tested: int) -> tuple[str, ...]:
         "alike, and never below a setting's own (empirical Bayes). Accuracies have Wilson's form of such an interval. "
         "Of one seed it is over questions alone, unless others tell.",
         "Differences are paired: both sides answer the same questions with the same seeds. p is two-sided and over "
-        "questions and seeds: of Student's test with the error of both, or of sign flips where that is larger (if "
-        "neither side were the better one, each content's lead would be as likely the other way).",
+        "questions and seeds: one less the level at which the interval would end at 0, or that of sign flips where it "
+        "is larger (if neither side were the better one, each content's lead would be as likely the other way).",
         f"p adjusted is Holm's: corrected for all {tested:,} comparisons that were tested. A difference is called "
         f"better or worse where p adjusted is below {alpha} and the interval leaves 0 out; else it is called not "
         "significant, which is not the same as equal: the smallest difference that would have been found four times "

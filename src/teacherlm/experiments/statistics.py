@@ -27,10 +27,10 @@ UNKNOWN = Estimate(mean=math.nan, low=math.nan, high=math.nan, runs=())
 def compare(experiment: Experiment, results: Results, *, resamples: int = RESAMPLES) -> list[Compared]:
     """All planned comparisons, in their order.
 
-    The interval is over questions and seeds (two_levels.py), and so is p: the larger one of Student's, whose error is
-    that of questions and seeds, and of sign flips, which are exact for the models at hand: if neither side were the
-    better one, each content's lead, summed over the seeds, would be as likely the other way. Of one seed it is that of
-    sign flips, unless other comparisons tell how far seeds differ. A verdict takes p below 1 - level after Holm's
+    The interval is over questions and seeds (two_levels.py), and so is p: the larger one of that with whose level the
+    interval would end at 0, and of sign flips, which are exact for the models at hand: if neither side were the better
+    one, each content's lead, summed over the seeds, would be as likely the other way. Of one seed it is that of sign
+    flips, unless other comparisons tell how far seeds differ. A verdict takes p below 1 - level after Holm's
     correction, and an interval that leaves 0 out.
 
     Args:
@@ -152,7 +152,7 @@ def _tested(pair: Pair, first: Answered, second: Answered, spread: Sequence[Spre
         difference=int(leads.sum()) / (questions * len(pair.first)),
         low=max(-1.0, low),
         high=min(1.0, high),
-        p=max(of_models, lead.p) if lead.seeded else of_models,
+        p=max(of_models, lead.p) if lead.freedom else of_models,
         p_of_models=of_models,
         effect=cohens_h(above.mean, below.mean),
         why=pair.why,

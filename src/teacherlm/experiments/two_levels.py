@@ -13,13 +13,14 @@ fallacy" (the mean squares that tell rows, columns and noise apart); Field, Wels
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
-from teacherlm.evaluate.intervals import LEVEL, RESAMPLES, student_quantile, student_tail
+from teacherlm.evaluate.intervals import LEVEL, RESAMPLES, student_quantile
 from teacherlm.experiments.seed_variance import NOTHING, Prior
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ STRATA = 1_000
 
 CELLS = 4_000_000
 """Drawn at a time: 64 MB."""
+
+REACH, STEPS = 8.0, 2_001
+"""Standard deviations of a normal distribution that are summed over, and points."""
 
 POWER = 0.8
 """With this probability a difference is found that counts as one that can be."""
@@ -49,24 +53,53 @@ class Spread:
     """Mean of each seed."""
     alone: float
     """Standard error over questions for these very seeds."""
-    error: float
-    """Standard error over both; equal to `alone` where nothing is known of other seeds."""
+    of_questions: float
+    """Its part that other answers of the same models would not change."""
+    of_seeds: float
+    """Standard error over seeds, the noise of single answers included; 0 where nothing is known of other seeds."""
     freedom: float
-    """Degrees of freedom of `error`."""
+    """Degrees of freedom of that; 0: nothing is known."""
     between: float
     """Standard deviation of the seeds' means; 0 for one seed."""
     noise: float
     """What it would be if the seeds differed by the noise of single answers alone."""
     clusters: int
-    seeded: bool
-    """Whether other seeds are in all of this: there are two and more, or other settings tell of them."""
+
+    @property
+    def error(self) -> float:
+        """Standard error over both."""
+        return max(self.alone, math.hypot(self.of_questions, self.of_seeds))
 
     @property
     def p(self) -> float:
-        """Two-sided, that the mean of all questions and seeds is 0; 0.0 where `error` is."""
-        if not self.error:
-            return float(not self.mean)
-        return min(1.0, 2 * student_tail(abs(self.mean) / self.error, self.freedom))
+        """Two-sided, that the mean of all questions and seeds is 0; 0.0 where there is no error to reckon with."""
+        return self._beyond(abs(self.mean))
+
+    def found_from(self, alpha: float) -> float:
+        """The smallest mean of which `p` is not above alpha."""
+        from scipy.optimize import brentq
+
+        highest = 1.0
+        while self._beyond(highest) > alpha:
+            highest *= 2
+        return float(brentq(lambda size: self._beyond(size) - alpha, 0.0, highest, xtol=1e-6)) if self.error else 0.0
+
+    def _beyond(self, size: float) -> float:
+        """How likely questions and seeds together put a mean of 0 so far off: a normal and Student's distribution."""
+        import numpy as np
+        from scipy.special import ndtr, stdtr
+
+        if not size:
+            return 1.0
+        # Where seeds agree by luck, it is that of questions alone.
+        least = 2 * float(ndtr(-size / self.alone)) if self.alone else 0.0
+        if not self.of_seeds:
+            return least
+        steps = np.linspace(-REACH, REACH, STEPS)
+        weights = np.exp(-(steps**2) / 2)
+        shifted = self.of_questions * steps
+        tails = stdtr(self.freedom, (shifted - size) / self.of_seeds)
+        return max(least, 2 * float((weights * tails).sum() / weights.sum()))
 
 
 def spreads(
@@ -114,10 +147,8 @@ def detectable(spread: Spread, *, level: float = LEVEL, tests: int = 1, power: f
         raise ValueError(f"{tests} tests of power {power} are none")
     normal, alpha = NormalDist(), (1 - level) / tests
     half = (spread.high - spread.low) / 2
-    found = max(normal.inv_cdf(1 - alpha / 2) * spread.alone, half)
-    if spread.seeded:
-        found = max(found, student_quantile(1 - alpha / 2, spread.freedom) * spread.error)
-    found += student_quantile(power, spread.freedom) * spread.error
+    found = max(normal.inv_cdf(1 - alpha / 2) * spread.alone, spread.found_from(alpha), half)
+    found += (student_quantile(power, spread.freedom) if spread.freedom else normal.inv_cdf(power)) * spread.error
     # So many clusters, all ahead, are the fewest that sign flips can tell from chance: each halves their p.
     fewest = 1
     while 2.0 ** (1 - fewest) >= alpha:
@@ -151,7 +182,7 @@ def _spread(table: Floats, drawn: Floats, prior: Prior, sizes: Floats, level: fl
     made = partial(Spread, mean=mean, runs=tuple(map(float, runs)), between=between, clusters=clusters)
     if clusters < 2:
         # One content: nothing is known of others.
-        return made(low=-1.0, high=1.0, alone=1.0, error=1.0, freedom=1.0, noise=0.0, seeded=bool(freedom))
+        return made(low=-1.0, high=1.0, alone=1.0, of_questions=1.0, of_seeds=0.0, freedom=freedom, noise=0.0)
     # What a cluster is above the mean, for its size; of all seeds, and of each beside that.
     beyond = table - runs[:, None] * sizes
     shared = beyond.mean(axis=0)
@@ -160,7 +191,7 @@ def _spread(table: Floats, drawn: Floats, prior: Prior, sizes: Floats, level: fl
     alone = questions_variance**0.5
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     if not freedom:
-        made = partial(made, error=alone, freedom=clusters - 1.0, noise=0.0, seeded=False)
+        made = partial(made, of_questions=alone, of_seeds=0.0, freedom=0.0, noise=0.0)
         return made(low=float(low), high=float(high), alone=alone)
     # One seed does not tell the noise of its answers from what questions are.
     noise_variance = float(((beyond - shared) ** 2).sum()) * scale / (seeds - 1) / seeds if seeds > 1 else 0.0
@@ -175,17 +206,11 @@ def _spread(table: Floats, drawn: Floats, prior: Prior, sizes: Floats, level: fl
         low=float(bounds[:, 0].min()),
         high=float(bounds[:, 1].max()),
         alone=alone,
-        error=max(questions_variance, own + of_seeds) ** 0.5,
-        freedom=_together(own, clusters - 1, of_seeds, freedom),
+        of_questions=own**0.5,
+        of_seeds=of_seeds**0.5,
+        freedom=freedom,
         noise=(noise_variance * seeds) ** 0.5,
-        seeded=True,
     )
-
-
-def _together(first: float, freedom: float, second: float, other: float) -> float:
-    """Degrees of freedom of a sum of two variances. Source: Satterthwaite 1946."""
-    parts = first**2 / freedom + second**2 / other
-    return (first + second) ** 2 / parts if parts else freedom + other
 
 
 @lru_cache(maxsize=32)
