@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from teacherlm.evaluate.intervals import share
 from teacherlm.experiments.comparing import Estimate
 from teacherlm.experiments.results import Outcome, Results
-from teacherlm.experiments.seed_variance import Prior
+from teacherlm.experiments.seed_variance import Prior, Variance, own_variance
 from teacherlm.experiments.two_levels import Spread, spreads
 
 if TYPE_CHECKING:
@@ -37,6 +37,10 @@ class Answered:
         """Of each outcome, the share of right answers."""
         return tuple(float(one) for one in self.right.sum(axis=1) / self.sizes.sum())
 
+    def of_seeds(self, prior: Prior) -> Variance:
+        """The variance between the outcomes, which are those of seeds, with what others tell of it."""
+        return prior.with_own(own_variance(self.rates))
+
 
 @dataclass(frozen=True, slots=True)
 class Tables:
@@ -46,8 +50,8 @@ class Tables:
     """Each of shape (seeds, clusters)."""
     sizes: Counts
     """Shape (clusters,)."""
-    priors: Sequence[Prior]
-    """Of each table, what others tell of the variance between its seeds."""
+    of_seeds: Sequence[Variance | None]
+    """Of each table, the variance between seeds to reckon with; None: that of its own."""
 
 
 class Answers:
@@ -104,7 +108,7 @@ def measure(tables: Sequence[Tables | None], *, level: float, resamples: int) ->
         made = spreads(
             [table.astype(np.float64) for one in sets for table in one.counts],
             sets[0].sizes.astype(np.float64),
-            priors=[prior for one in sets for prior in one.priors],
+            of_seeds=[variance for one in sets for variance in one.of_seeds],
             level=level,
             resamples=resamples,
         )

@@ -58,7 +58,7 @@ class Compared:
     effect: float
     """Cohen's h."""
     verdict: Verdict
-    """`better` and `worse`: p_adjusted is small enough, and the interval leaves 0 out."""
+    """`better` and `worse`: p_adjusted is small enough, the interval leaves 0 out, and something is known of seeds."""
     why: str | None = None
     """Why it was not tested; where it was, what is lacking, such as a seed of which a cell failed."""
     detectable: float | None = None

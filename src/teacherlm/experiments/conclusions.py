@@ -97,11 +97,15 @@ def _together(experiment: Experiment, group: Sequence[Compared]) -> str:
         smallest = [one.detectable for one in same if one.detectable is not None]
         names = listed([_name(experiment, one, group) for one in same])
         low, high = plain(min(smallest, default=0.0)), plain(max(smallest, default=0.0))
-        least = f"{low} points (of the least sure comparison {high})" if low != high else f"{low} points"
+        least = f"{low} points" if low == high else f"{low} to {high} points, by comparison,"
         could = f"; a difference below {least} could well have been missed" if smallest else ""
         said.append(f"Not significant: {names}{could}.")
         if unsure := [_name(experiment, one, group) for one in same if _models_differ(experiment, one)]:
             said.append(f"Of these the models of {listed(unsure)} do differ, but other seeds might turn it.")
+    if few := [_name(experiment, one, group) for one in tested if len(one.seeds) == 1 and len(experiment.seeds) > 1]:
+        said.append(f"Of one seed: {listed(few)}.")
+    if lacking := list(dict.fromkeys(one.why.rstrip(".") for one in tested if one.why)):
+        said.append(f"Lacking: {listed(lacking, most=2)}.")
     if skipped := len(group) - len(tested):
         said.append(f"{counted(skipped, 'comparison')} could not be tested.")
     return " ".join(said)

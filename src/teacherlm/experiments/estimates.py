@@ -119,7 +119,7 @@ def estimate(
     answered = Answers(results).together([one for one in outcomes if one.status == "done" and results.of(one)])
     if answered is None:
         return None
-    tables = Tables([answered.right], answered.sizes, [prior])
+    tables = Tables([answered.right], answered.sizes, [answered.of_seeds(prior)])
     ((spread,),) = measure([tables], level=level, resamples=resamples)
     return as_estimate(answered, spread, level)
 
@@ -129,7 +129,9 @@ def estimates(experiment: Experiment, results: Results, *, resamples: int = RESA
     every = settings(experiment, results, Answers(results))
     known = seed_priors(every)
     tables = [
-        Tables([one.answered.right], one.answered.sizes, [known.get((one.test, one.way), NOTHING)])
+        Tables(
+            [one.answered.right], one.answered.sizes, [one.answered.of_seeds(known.get((one.test, one.way), NOTHING))]
+        )
         if one.answered
         else None
         for one in every

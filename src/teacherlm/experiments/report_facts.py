@@ -163,8 +163,9 @@ def statistics(experiment: Experiment, tested: int) -> tuple[str, ...]:
         "is larger (if neither side were the better one, each content's lead would be as likely the other way).",
         f"p adjusted is Holm's: corrected for all {tested:,} comparisons that were tested. A difference is called "
         f"better or worse where p adjusted is below {alpha} and the interval leaves 0 out; else it is called not "
-        "significant, which is not the same as equal: the smallest difference that would have been found four times "
-        "in five stands beside it.",
+        "significant, which is not the same as equal: the smallest difference that would have been found about three "
+        "times in four stands beside it. Intervals hold for each comparison by itself, so that one may leave 0 out and "
+        "its comparison not be significant.",
         "h is Cohen's effect size of two shares: about 0.2 is small, 0.5 medium, 0.8 large.",
     )
 

@@ -131,7 +131,7 @@ def _groups(contents: Contents) -> Iterator[str]:
     yield (
         f"Means with their {100 * contents.experiment.level:g} % intervals; differences in points. Factors that are "
         "not named are at their usual level. Beside what is not significant stands the difference that would have been "
-        "found four times in five."
+        "found about three times in four."
     )
     for group in contents.groups:
         yield f"### {escaped(group.title)}"

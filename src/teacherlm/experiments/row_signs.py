@@ -76,19 +76,21 @@ def answers(rows: Sequence[Row], results: Results) -> Iterator[Signature]:
         gold = [item.position for item in results.items.get((group[0].cells[0], test, way), ())]
         if balance := signs.unbalanced(gold, _options(group[0].chance), where=f"{test}, by {way}"):
             yield balance
-        several: dict[str, list[Signature]] = {}
+        several: dict[str, list[tuple[float, Signature]]] = {}
         for row in group:
             items = _items(row, results)
             said, positions = [item.said for item in items], [item.position for item in items]
-            for one in (
-                signs.one_letter(said, positions, where=row.setting),
-                signs.unanswered(row.unanswered, row.answers, where=row.setting),
-                signs.cut(row.cut, row.answers, where=row.setting),
+            for count, one in (
+                (0, signs.one_letter(said, positions, where=row.setting)),
+                (row.unanswered, signs.unanswered(row.unanswered, row.answers, where=row.setting)),
+                (row.cut, signs.cut(row.cut, row.answers, where=row.setting)),
             ):
                 if one:
-                    several.setdefault(one.name, []).append(one)
-        for found in several.values():
-            gravest = min(found, key=lambda one: signs.SEVERITIES.index(one.severity))
+                    several.setdefault(one.name, []).append((count / max(1, row.answers), one))
+        for weighed in several.values():
+            found = [one for _, one in weighed]
+            # Of equally grave ones that which concerns most answers.
+            _, gravest = min(weighed, key=lambda one: (signs.SEVERITIES.index(one[1].severity), -one[0]))
             of = counted(len(group), "setting")
             said_of = f"{test}, by {way}: {len(found)} of {of}, such as {gravest.found}"
             yield replace(gravest, found=said_of, where=tuple(place for one in found for place in one.where))

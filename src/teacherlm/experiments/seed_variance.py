@@ -3,11 +3,11 @@
 Three seeds of one setting tell little of it: their standard deviation may well be half or twice the true one, and
 Student's distribution, which answers for that, makes intervals so wide that nothing can be said. Settings of one test
 are trainings of one kind. Where their variances are alike, each is pulled towards what they have in common, which is
-then worth some more degrees of freedom; where they are not, that is worth little. Variances are never made smaller:
-a setting whose seeds do differ keeps that.
+then worth some more degrees of freedom; where they are not, that is worth little. A setting whose seeds differ by more
+keeps its own variance with its own degrees of freedom: one that learns among many that do not is none of their kind.
 
 Source: Smyth 2004, "Linear models and empirical Bayes methods for assessing differential expression in microarray
-experiments", sections 4 and 6.2. The lower bound by the own variance is ours.
+experiments", sections 4 and 6.2. That larger variances are left alone is ours.
 """
 
 from __future__ import annotations
@@ -20,8 +20,47 @@ from typing import TypeVar
 
 Pool = TypeVar("Pool", bound=Hashable)
 
+NONE = 1e-12
+"""Shares that differ by less are equal, but for rounding."""
+
 FEWEST = 3
 """Of fewer variances nobody can tell whether they are alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variance:
+    """A variance between seeds."""
+
+    value: float
+    freedom: float
+    """Degrees of freedom that it was estimated with; 0: nothing is known."""
+
+
+def own_variance(means: Sequence[float]) -> Variance:
+    """That of one setting's seeds alone."""
+    return Variance(variance(means), len(means) - 1) if len(means) > 1 else Variance(0.0, 0)
+
+
+def of_difference(first: Variance, second: Variance, paired: Variance) -> Variance:
+    """That of the difference of two settings' means of a seed.
+
+    The sum of both sides' (degrees of freedom: Satterthwaite 1946), unless the differences themselves vary more. Sides
+    are not taken to move together because they have a seed in common, and a baseline that all comparisons share
+    counts with the degrees of freedom of its own seeds.
+
+    Args:
+        first, second: of both sides, with what others tell of them.
+        paired: of the differences by seed.
+
+    >>> one = Variance(1.0, 8)
+    >>> of_difference(one, one, Variance(0.5, 2)), of_difference(one, one, Variance(3.0, 2))
+    (Variance(value=2.0, freedom=16.0), Variance(value=3.0, freedom=2))
+    """
+    total = first.value + second.value
+    if not (first.freedom and second.freedom) or (paired.freedom and paired.value > total):
+        return paired
+    parts = first.value**2 / first.freedom + second.value**2 / second.freedom
+    return Variance(total, total**2 / parts if parts else first.freedom + second.freedom)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +71,18 @@ class Prior:
     freedom: float
     """As many degrees of freedom it is worth; 0: nothing is known."""
 
-    def with_own(self, own: float, freedom: float) -> tuple[float, float]:
-        """The variance to reckon with, never below the own one, and its degrees of freedom.
+    def with_own(self, own: Variance) -> Variance:
+        """The variance to reckon with, never below the own one.
 
-        Args:
-            own: variance between the setting's own seeds.
-            freedom: their number less one; 0: one seed, of which `own` says nothing.
-
-        >>> Prior(4.0, 2.0).with_own(1.0, 2), Prior(4.0, 2.0).with_own(9.0, 2), Prior(4.0, 2.0).with_own(0.0, 0)
-        ((2.5, 4.0), (9.0, 4.0), (4.0, 2.0))
+        >>> known = Prior(4.0, 2.0)
+        >>> known.with_own(Variance(1.0, 2)), known.with_own(Variance(9.0, 2)), known.with_own(Variance(0.0, 0))
+        (Variance(value=2.5, freedom=4.0), Variance(value=9.0, freedom=2), Variance(value=4.0, freedom=2.0))
         """
-        together = freedom + self.freedom
-        if not together:
-            return own, 0.0
-        return max(own, (self.freedom * self.variance + freedom * own) / together), together
+        together = own.freedom + self.freedom
+        if not self.freedom:
+            return own
+        pooled = (self.freedom * self.variance + own.freedom * own.value) / together
+        return own if own.freedom and own.value > pooled else Variance(pooled, together)
 
 
 NOTHING = Prior(0.0, 0.0)
@@ -67,7 +104,7 @@ def priors(runs: Iterable[tuple[Pool, Sequence[float]]]) -> dict[Pool, Prior]:
 def prior(variances: Sequence[tuple[float, int]]) -> Prior:
     """The scaled inverse chi-square distribution that these variances, with their degrees of freedom, were drawn from.
 
-    Variances of exactly 0 are left out: seeds that agree to the last answer tell nothing of others.
+    Variances of 0 are left out: seeds that agree to the last answer tell nothing of others.
 
     >>> same, other = prior([(4.0, 2)] * 6), prior([(0.001, 2), (1.0, 2), (1000.0, 2), (0.1, 2)])
     >>> round(same.freedom), round(other.freedom, 1), prior([(1.0, 2), (2.0, 2)]) == NOTHING
@@ -75,7 +112,7 @@ def prior(variances: Sequence[tuple[float, int]]) -> Prior:
     """
     from scipy.special import digamma, polygamma
 
-    known = [(value, freedom) for value, freedom in variances if value > 0]
+    known = [(value, freedom) for value, freedom in variances if value > NONE]
     if len(known) < FEWEST:
         return NOTHING
     # Of logarithms, less what chance alone moves them by: Smyth 2004, section 6.2.

@@ -16,7 +16,7 @@ from teacherlm.experiments.declaration import Experiment
 from teacherlm.experiments.estimates import Row, estimate, estimates, seed_priors, settings
 from teacherlm.experiments.pairs import Pair, Runs, pairs
 from teacherlm.experiments.results import Results
-from teacherlm.experiments.seed_variance import NOTHING, Prior, priors
+from teacherlm.experiments.seed_variance import NOTHING, Prior, of_difference, own_variance
 from teacherlm.experiments.two_levels import Spread, detectable
 
 __all__ = ["Row", "cohens_h", "compare", "detectable", "estimate", "estimates", "holm"]
@@ -30,8 +30,8 @@ def compare(experiment: Experiment, results: Results, *, resamples: int = RESAMP
     The interval is over questions and seeds (two_levels.py), and so is p: the larger one of that with whose level the
     interval would end at 0, and of sign flips, which are exact for the models at hand: if neither side were the better
     one, each content's lead, summed over the seeds, would be as likely the other way. Of one seed it is that of sign
-    flips, unless other comparisons tell how far seeds differ. A verdict takes p below 1 - level after Holm's
-    correction, and an interval that leaves 0 out.
+    flips, unless other settings tell how far seeds differ. A verdict takes p below 1 - level after Holm's correction,
+    an interval that leaves 0 out, and some knowledge of seeds where several are declared.
 
     Args:
         resamples: of the intervals; the draws are the same each time.
@@ -55,7 +55,7 @@ def compare(experiment: Experiment, results: Results, *, resamples: int = RESAMP
             found[place],
             p_adjusted=p,
             p_of_models=models,
-            verdict=_verdict(found[place], p, level),
+            verdict=_verdict(found[place], p, level, bool(measured[place][0].freedom) or len(experiment.seeds) == 1),
             detectable=detectable(measured[place][0], level=level, tests=len(tested) - rank),
         )
     return found
@@ -103,31 +103,22 @@ def _tables(
     answered: Sequence[tuple[Answered | None, Answered | None]],
     of_settings: Mapping[tuple[str, str], Prior],
 ) -> list[Tables | None]:
-    """Of each pair its lead and both sides, with what other pairs and settings of the test tell of seeds."""
-
-    def pool(pair: Pair) -> tuple[str, str, str]:
-        return pair.test, pair.way, pair.baseline_way
-
-    both = list(zip(planned, answered, strict=True))
-    of_leads = priors(
-        (pool(pair), [above - below for above, below in zip(first.rates, second.rates, strict=True)])
-        for pair, (first, second) in both
-        if first and second
-    )
-    return [
-        Tables(
-            [first.right - second.right, first.right, second.right],
-            first.sizes,
-            [
-                of_leads.get(pool(pair), NOTHING),
-                of_settings.get((pair.test, pair.way), NOTHING),
-                of_settings.get((pair.test, pair.baseline_way), NOTHING),
-            ],
-        )
-        if first and second
-        else None
-        for pair, (first, second) in both
-    ]
+    """Of each pair its lead and both sides, with what other settings of the test tell of seeds."""
+    found: list[Tables | None] = []
+    for pair, (first, second) in zip(planned, answered, strict=True):
+        if first is None or second is None:
+            found.append(None)
+            continue
+        leads = [above - below for above, below in zip(first.rates, second.rates, strict=True)]
+        ways = (first, pair.way), (second, pair.baseline_way)
+        priors = [of_settings.get((pair.test, way), NOTHING) for _, way in ways]
+        one, other = (side.of_seeds(prior) for (side, _), prior in zip(ways, priors, strict=True))
+        # Where nothing is known of either side but its own seeds, pairs of them tell most.
+        known = any(prior.freedom for prior in priors)
+        lead = of_difference(one, other, own_variance(leads)) if known else None
+        counts = [first.right - second.right, first.right, second.right]
+        found.append(Tables(counts, first.sizes, [lead, one, other]))
+    return found
 
 
 def _tested(pair: Pair, first: Answered, second: Answered, spread: Sequence[Spread], level: float) -> Compared:
@@ -218,7 +209,8 @@ def _compared(
     )
 
 
-def _verdict(one: Compared, p: float, level: float) -> Verdict:
-    if p >= 1 - level or one.low <= 0 <= one.high:
+def _verdict(one: Compared, p: float, level: float, sure: bool) -> Verdict:
+    """Where seeds are to be covered and nothing is known of them, such as where all others failed, there is none."""
+    if p >= 1 - level or one.low <= 0 <= one.high or not sure:
         return "not significant"
     return "better" if one.difference > 0 else "worse"

@@ -21,7 +21,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 from teacherlm.evaluate.intervals import LEVEL, RESAMPLES, student_quantile
-from teacherlm.experiments.seed_variance import NOTHING, Prior
+from teacherlm.experiments.seed_variance import Variance
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,7 +106,7 @@ def spreads(
     tables: Sequence[Floats],
     sizes: Floats,
     *,
-    priors: Sequence[Prior] | None = None,
+    of_seeds: Sequence[Variance | None] | None = None,
     level: float = LEVEL,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -116,12 +116,12 @@ def spreads(
     Args:
         tables: each of shape (seeds, clusters): sums over the questions of a cluster. The seeds' number may differ.
         sizes: shape (clusters,): questions of each.
-        priors: of each table, what others tell of the variance between seeds; None: nothing.
+        of_seeds: of each table, the variance between seeds to reckon with; None: that of its own.
         level, resamples: of the interval between percentiles.
         seed: of the draws. They are the same for all tables, and mirrored where a table is negated.
 
     Raises:
-        ValueError: a table without rows or columns, or with other columns; not one prior for each.
+        ValueError: a table without rows or columns, or with other columns; not one variance for each.
     """
     import numpy as np
 
@@ -130,7 +130,7 @@ def spreads(
     if not tables:
         return []
     means = _resampled(np.stack([table.mean(axis=0) for table in tables]), sizes, resamples, seed)
-    known = [NOTHING] * len(tables) if priors is None else priors
+    known = [None] * len(tables) if of_seeds is None else of_seeds
     return [_spread(*one, sizes, level, seed) for one in zip(tables, means, known, strict=True)]
 
 
@@ -171,14 +171,15 @@ def _resampled(sums: Floats, sizes: Floats, resamples: int, seed: int) -> Floats
     return found
 
 
-def _spread(table: Floats, drawn: Floats, prior: Prior, sizes: Floats, level: float, seed: int) -> Spread:
+def _spread(table: Floats, drawn: Floats, known: Variance | None, sizes: Floats, level: float, seed: int) -> Spread:
     import numpy as np
 
     (seeds, clusters), questions = table.shape, float(sizes.sum())
     runs = table.sum(axis=1) / questions
     mean = float(runs.mean())
     between = float(runs.std(ddof=1)) if seeds > 1 else 0.0
-    variance, freedom = prior.with_own(between**2, seeds - 1)
+    variance = Variance(between**2, seeds - 1) if known is None else known
+    freedom = variance.freedom
     made = partial(Spread, mean=mean, runs=tuple(map(float, runs)), between=between, clusters=clusters)
     if clusters < 2:
         # One content: nothing is known of others.
@@ -195,7 +196,7 @@ def _spread(table: Floats, drawn: Floats, prior: Prior, sizes: Floats, level: fl
         return made(low=float(low), high=float(high), alone=alone)
     # One seed does not tell the noise of its answers from what questions are.
     noise_variance = float(((beyond - shared) ** 2).sum()) * scale / (seeds - 1) / seeds if seeds > 1 else 0.0
-    own, of_seeds = max(0.0, questions_variance - noise_variance), variance / seeds
+    own, of_seeds = max(0.0, questions_variance - noise_variance), variance.value / seeds
     kept = (own / questions_variance) ** 0.5 if questions_variance else 0.0
     # The sign makes the draws of a negated table the negated draws.
     sign = next((np.sign(one) for one in runs - mean if one), 0.0 if seeds > 1 else np.sign(mean))
