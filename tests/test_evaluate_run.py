@@ -19,7 +19,7 @@ from teacherlm.evaluate.kept import KeptScorer
 from teacherlm.evaluate.metrics import Metric, of_options, of_text, read_metrics
 from teacherlm.evaluate.requests import Answers, Work, generation
 from teacherlm.evaluate.run import Done, Progress, run
-from teacherlm.evaluate.scorer import About, Asked, LocalScorer, Scorer, Tell, Written
+from teacherlm.evaluate.scorer import About, Asked, LocalScorer, QuestionFailed, Scorer, Tell, Written
 from teacherlm.lm.score import LogLikelihood
 
 ALL = tuple(Metric(name) for name in ("acc", "acc_norm", "acc_bytes", "exact_match"))
@@ -273,20 +273,76 @@ def test_of_a_task_that_was_half_answered_the_other_half_is_asked(make: Callable
     assert not kept and isinstance(failures[0][1], RemoteFailed)
     # What a kill left of a line, and another model's answer to the same, count for nothing.
     text = file.read_text()
-    other = text.splitlines()[1].replace('"of": "', '"of": "0')
+    other = text.splitlines()[1].replace('"of": "', '"of": "0').replace('"key": "', '"key": "0')
     file.write_text(text + other + '\n{"of": "')
     again, seen = Mortal(10**9), []
     scorer = KeptScorer(again, file, first=30)
     (done,), failures = asked(scorer)
     assert not failures and done.judged == whole.judged
-    assert sum(again.calls) == requests - 30 and len(again.calls) > 1
+    assert sum(again.calls) == requests - 30 and again.calls[:3] == [30, 60, 120]
     assert seen[-1].done == 1_000
+    # Another evaluation into the same folder leaves these answers alone; what was asked is forgotten at its end.
+    known, short = KeptScorer(Lengths(), file)._known, KeptScorer(Lengths(), file, first=2)
+    run([make("short", count=9)], short, seed=1, earlier=lambda _: None, keep=lambda _: None, watch=lambda _: None)
+    short.forget()
+    assert len(known) >= 30 and KeptScorer(Lengths(), file)._known == known
     scorer.forget()
-    assert not file.exists()
+    assert other.strip() in file.read_text() and not KeptScorer(Lengths(), file)._known
+    file.unlink()
     asked(KeptScorer(Mortal(40, sha=None), file, first=30))
     unknown = Mortal(10**9, sha=None)
     asked(KeptScorer(unknown, file, first=30))
     assert sum(unknown.calls) == requests
+
+
+def test_what_is_asked_again_is_kept_whole_so_that_it_can_be_gone_on_with(tmp_path: Path) -> None:
+    file, first = tmp_path / "again.jsonl", Lengths()
+    kept = [KeptScorer(scorer, file, whole=True) for scorer in (first,)]
+    found = kept[0].loglikelihoods([("a", "b"), ("a", "bc")], lambda _: None)
+    second = Lengths()
+    seen: list[int] = []
+    assert KeptScorer(second, file, whole=True).loglikelihoods([("a", "b"), ("a", "bc")], seen.append) == found
+    assert not second.calls and seen == [2]
+
+
+@pytest.mark.parametrize("line", ["null", "3", '{"of": 1}', "[]", '{"of": "x", "key": "y", "answer": 3}', "\x00"])
+def test_a_damaged_file_of_answers_is_passed_over(line: str, tmp_path: Path) -> None:
+    file = tmp_path / "kept.jsonl"
+    requests = [("a", "b" * place) for place in range(1, 9)]
+    KeptScorer(Lengths(), file, first=4).loglikelihoods(requests, lambda _: None)
+    whole = file.read_text().splitlines()
+    short = whole[2].replace('"answer": [', '"answer": [7, ')
+    file.write_text("\n".join([line, *whole[:2], short, line]))
+    model = Lengths()
+    scorer = KeptScorer(model, file)
+    assert len(scorer.loglikelihoods(requests, lambda _: None)) == 8 and sum(model.calls) == 8 - 1
+    scorer.forget()
+    assert not file.exists()
+
+
+def test_a_server_that_fails_at_a_question_stops_its_task_alone() -> None:
+    class Poisoned(Lengths):
+        def loglikelihoods(self, requests: Sequence[tuple[str, str]], tell: Tell) -> list[LogLikelihood]:
+            for context, option in requests:
+                if context.startswith("poison"):
+                    raise QuestionFailed("the server failed 6 times on one question", "see its log").on(
+                        context + option
+                    )
+            return super().loglikelihoods(requests, tell)
+
+    def named(*names: str) -> tuple[list[str], list[tuple[str, TeacherlmError]]]:
+        kept: list[Done] = []
+        works = [work(name) for name in names]
+        failures = run(works, Poisoned(), seed=1, earlier=lambda _: None, keep=kept.append, watch=lambda _: None)
+        return [done.work.name for done in kept], failures
+
+    kept, failures = named("first", "poison a", "second", "poison b", "poison c", "third")
+    assert kept == ["first", "second", "third"]
+    assert [name for name, _ in failures] == ["poison a", "poison b", "poison c"]
+    assert failures[0][1].found.endswith("the question ends with 'poison a 0: ab'")
+    # A server that fails at every task is not asked for all of them.
+    kept, failures = named(*(f"poison {place}" for place in range(9)), "last")
+    assert not kept and len(failures) == 10 and failures[-1][0] == "last"
 
 
 def test_a_full_disk_stops_no_evaluation(tmp_path: Path) -> None:

@@ -81,6 +81,26 @@ def test_a_run_finds_each_cell_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_what_was_found_before_a_restart_counts_for_nothing(tmp_path: Path) -> None:
+    opened = teacherlm.open(experiments.project(tmp_path / "p"), workspace=tmp_path / "w")
+    ran = run(opened, "small", workers=2)
+    # A cell whose file is damaged is found again, and so are all with `restart`, whatever comes of it.
+    found = ran.folder / "found"
+    damaged, kept = sorted(found.iterdir())
+    damaged.write_bytes(kept.read_bytes()[:15])
+
+    def stop(progress: Progress) -> None:
+        if progress.running or progress.here:
+            raise KeyboardInterrupt
+
+    assert run(opened, "small").already == 1
+    with pytest.raises(KeyboardInterrupt):
+        run(opened, "small", restart=True, watch=stop)
+    assert not list(found.iterdir()) and len(list((ran.folder / "found.before").iterdir())) == 2
+    assert run(opened, "small").already == 0
+
+
+@pytest.mark.slow
 def test_a_model_that_was_left_of_other_data_gives_way(tmp_path: Path) -> None:
     text = experiments.SMALL.replace("seeds: [1]", "seeds: [1]\nkeep_models: true")
     layout = "mine: {{response: [{}], gold: text}}\n"

@@ -22,8 +22,9 @@ from teacherlm.evaluate.run import Progress, run
 if TYPE_CHECKING:
     from teacherlm.api.project import Project
 
-KEPT = ".answers.jsonl"
-"""In a model's folder, while it is asked: answers to tasks that are not whole yet."""
+KEPT, KEPT_AGAIN = ".answers.jsonl", ".answers-again.jsonl"
+"""In a model's folder, while it is asked: answers to tasks that are not whole yet; with `again` to all tasks, so that
+the same command goes on with what it asked itself."""
 
 SEED = 1234
 """Of few-shot examples and draws; the harness's."""
@@ -171,9 +172,7 @@ def evaluate(
         date=date,
     )
     with held(folder / ".lock", f"the scores of `{model}`"), open_scorer(project, model, options, tell) as asked:
-        scorer = KeptScorer(asked, folder / KEPT)
-        if again:
-            scorer.forget()
+        scorer = KeptScorer(asked, folder / (KEPT_AGAIN if again else KEPT), whole=again)
         loading = time.monotonic() - began
         found = Found(folder, settings, scorer.about, ready.works, ready.groups, again)
         stopped_by = None

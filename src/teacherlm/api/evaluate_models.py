@@ -63,6 +63,11 @@ def open_scorer(
     source = _source(project, model)
     _quiet()
     loaded = load(source, revision=options.revision, device=options.device, dtype=options.dtype, ends=False)
+    if not loaded.eos_ids:
+        tell(
+            f"the tokenizer of {model} has no end token: texts end at a task's stop strings or their longest length; "
+            "set eos_token in its tokenizer_config.json if the model was trained with one"
+        )
     yield LocalScorer(loaded, model, options.batch_tokens)
 
 

@@ -144,6 +144,15 @@ def _planned(
     return Planned(key, training.name, cell.seed, cell.label, calls, tokens)
 
 
+def read_found(found: Path, key: str) -> dict[str, Any] | None:
+    """What a cell's process wrote; None where it did not, or the file is damaged: the cell is run again."""
+    try:
+        row: dict[str, Any] = orjson.loads((found / f"{key}.json").read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return None
+    return row if isinstance(row, dict) and {"outcomes", "items"} <= row.keys() else None
+
+
 def gather(
     experiment: Experiment,
     cells: Sequence[Cell],
@@ -156,8 +165,7 @@ def gather(
     files: dict[str, dict[str, Any] | None] = {}
     for cell, plan in zip(cells, planned, strict=True):
         if plan.key not in files:
-            path = found / f"{plan.key}.json"
-            files[plan.key] = None if plan.key in failures or not path.is_file() else orjson.loads(path.read_bytes())
+            files[plan.key] = None if plan.key in failures else read_found(found, plan.key)
         same: dict[str, Any] = {
             "experiment": experiment.name,
             "cell": plan.key,

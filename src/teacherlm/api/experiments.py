@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from teacherlm.api.experiment_cells import Planned, gather, plan, tests_json, trainings_of
+from teacherlm.api.experiment_cells import Planned, gather, plan, read_found, tests_json, trainings_of
 from teacherlm.api.experiment_data import Spent, prepare
 from teacherlm.api.experiment_project import home, lay_out
 from teacherlm.api.side_by_side import Order, side_by_side
@@ -81,7 +82,7 @@ def run(
 
     Args:
         workers: cells at the same time; None: one for each GPU, or for each core where there is none.
-        restart: find all cells again.
+        restart: find all cells again; what was found before lies in `found.before`, and counts for nothing.
 
     Raises:
         MissingExtra: torch or transformers is not installed.
@@ -107,8 +108,10 @@ def run(
         planned = plan(own, experiment, cells, trainings, spent)
         found = folder / "found"
         found.mkdir(exist_ok=True)
+        if restart:
+            _aside(found)
         wanted = {one.key: one for one in planned}
-        todo = [one for one in wanted.values() if restart or not (found / f"{one.key}.json").is_file()]
+        todo = [one for one in wanted.values() if read_found(found, one.key) is None]
         progress = Progress(cells=len(wanted), done=len(wanted) - len(todo))
         watch(progress)
         gpus = _gpus(torch.cuda.device_count())
@@ -135,6 +138,13 @@ def read_seconds(folder: Path) -> float | None:
 def read_spent(folder: Path) -> dict[str, Spent]:
     """What the teachers of an experiment's datasets were asked; empty where it was not run."""
     return {name: Spent(**row) for name, row in (read_json(folder / SPENT) or {}).items()}
+
+
+def _aside(found: Path) -> None:
+    before = found.with_name(f"{found.name}.before")
+    shutil.rmtree(before, ignore_errors=True)
+    found.rename(before)
+    found.mkdir()
 
 
 def _gpus(count: int) -> list[str]:

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,8 +128,10 @@ class _Running:
             start_new_session=True,
         )
         assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-        process.stdin.write(orjson.dumps(dict(self.order.task), option=orjson.OPT_APPEND_NEWLINE))
-        process.stdin.flush()
+        # One that ended at once says why in its exit code and last words.
+        with suppress(BrokenPipeError):
+            process.stdin.write(orjson.dumps(dict(self.order.task), option=orjson.OPT_APPEND_NEWLINE))
+            process.stdin.flush()
         self._readers = [
             threading.Thread(target=self._read, args=(process.stdout, lines), daemon=True),
             threading.Thread(target=self._listen, args=(process.stderr,), daemon=True),
@@ -160,7 +163,8 @@ class _Running:
     def hang_up(self) -> None:
         """Let it end; one that has ended already does not notice."""
         if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()
 
     def wait(self) -> None:
         if self._process is None:
@@ -180,7 +184,8 @@ class _Running:
                     line = orjson.loads(text)
                 except orjson.JSONDecodeError:
                     continue  # a library that prints
-                lines.put((self, line))
+                if isinstance(line, dict):
+                    lines.put((self, line))
         lines.put((self, None))
 
     def _listen(self, stream: Any) -> None:

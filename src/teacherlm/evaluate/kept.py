@@ -10,6 +10,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any, TypeVar
 
+from teacherlm.core.files import write_text
 from teacherlm.core.keys import digest
 from teacherlm.evaluate.scorer import About, Asked, Scorer, Tell, Written
 from teacherlm.lm.score import LogLikelihood
@@ -20,8 +21,8 @@ T = TypeVar("T", LogLikelihood, Written)
 SLICE_S = 30.0
 """Seconds of work that may be lost: requests are handed over in slices of about that."""
 
-FIRST = 512
-"""Requests of the first slice, from which the rate is learned. What is not more than that is asked at once."""
+FIRST = 64
+"""Requests of the first slice; each is twice the one before until it takes that long."""
 
 
 class KeptScorer:
@@ -33,13 +34,15 @@ class KeptScorer:
     Args:
         file: of the answers; its folder is made when there are some.
         first: requests of the first slice.
+        whole: keep the answers of whole tasks as well, which nobody else does.
     """
 
-    def __init__(self, scorer: Scorer, file: Path, *, first: int = FIRST) -> None:
-        self._scorer, self._file, self._first = scorer, file, first
+    def __init__(self, scorer: Scorer, file: Path, *, first: int = FIRST, whole: bool = False) -> None:
+        self._scorer, self._file, self._whole = scorer, file, whole
         self._of = digest([self.about.fingerprint, self.about.dtype, self.about.window])
         self._known = dict(_read(file, self._of)) if self.about.sha is not None else {}
-        self._rates: dict[str, float] = {}
+        self._asked_for: set[str] = set()
+        self._sizes = {"options": first, "texts": first}
 
     @property
     def about(self) -> About:
@@ -55,10 +58,14 @@ class KeptScorer:
         return self._asked("texts", asked, astuple, self._scorer.generate, Written, tell)
 
     def forget(self) -> None:
-        """Remove the file: what was asked is kept elsewhere by now, or is to be asked again."""
-        self._known = {}
+        """Remove the answers to what was asked: they are kept elsewhere by now. Those to other tasks stay."""
         with suppress(OSError):
-            self._file.unlink(missing_ok=True)
+            lines = self._file.read_text(encoding="utf-8", errors="replace").splitlines()
+            others = [line for line in lines if (row := _row(line)) and row[1] not in self._asked_for]
+            if others:
+                write_text(self._file, "\n".join(others) + "\n")
+            else:
+                self._file.unlink()
 
     def _asked(
         self,
@@ -69,22 +76,26 @@ class KeptScorer:
         make: Callable[..., T],
         tell: Tell,
     ) -> list[T]:
-        if len(jobs) <= self._first and not self._known:
-            return ask(jobs, tell)
         keys = [digest([self._of, kind, parts(job)]) for job in jobs]
-        found = {key: make(*self._known[key]) for key in keys if key in self._known}
+        self._asked_for.update(keys)
+        found = {}
+        for key in keys:
+            # A line that somebody else wrote may have other parts.
+            with suppress(KeyError, TypeError):
+                found[key] = make(*self._known[key])
         waiting = [place for place, key in enumerate(keys) if key not in found]
         known = len(jobs) - len(waiting)
         while waiting:
-            size = round(self._rates[kind] * SLICE_S) if kind in self._rates else self._first
-            now, waiting = waiting[: max(1, size)], waiting[max(1, size) :]
+            size = self._sizes[kind]
+            now, waiting = waiting[:size], waiting[size:]
             began = time.monotonic()
             answers = ask([jobs[place] for place in now], _after(len(jobs) - len(waiting) - len(now), tell))
-            self._rates[kind] = len(now) / max(1e-6, time.monotonic() - began)
+            in_time = round(len(now) * SLICE_S / max(1e-6, time.monotonic() - began))
+            self._sizes[kind] = max(1, min(in_time, 2 * size))
             new = {keys[place]: answer for place, answer in zip(now, answers, strict=True)}
             found |= new
             # Of a task that is whole the caller keeps the answers.
-            if waiting:
+            if waiting or self._whole:
                 self._keep(new)
         if known == len(jobs):
             tell(known)
@@ -105,13 +116,21 @@ def _after(before: int, tell: Tell) -> Tell:
 
 
 def _read(file: Path, of: str) -> Iterator[tuple[str, list[Any]]]:
-    """The answers of a model by key; a line that was cut short is none."""
+    """The answers of a model by key."""
     try:
         text = file.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return
     for line in text.splitlines():
-        with suppress(ValueError):
-            row = json.loads(line) if line else {}
-            if row.get("of") == of:
-                yield row["key"], row["answer"]
+        row = _row(line)
+        if row is not None and row[0] == of:
+            yield row[1], row[2]
+
+
+def _row(line: str) -> tuple[str, str, list[Any]] | None:
+    """Model, key and answer; a line that was cut short, or that somebody else wrote, is none."""
+    try:
+        row = json.loads(line)
+        return str(row["of"]), str(row["key"]), list(row["answer"])
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from teacherlm.core.errors import RemoteFailed, TeacherlmError
 from teacherlm.evaluate.judge import Judged, judge
 from teacherlm.evaluate.requests import Answers, Work
-from teacherlm.evaluate.scorer import Scorer, Tell
+from teacherlm.evaluate.scorer import QuestionFailed, Scorer, Tell
 from teacherlm.lm.score import LogLikelihood
+
+FRUITLESS = 3
+"""Tasks one after another in which the server fails at a question, after which it is taken to fail altogether."""
 
 TOGETHER_S = 30.0
 """Seconds of work that an interruption may cost: so much of small tasks is asked at once."""
@@ -122,6 +125,8 @@ class _Run:
     failures: list[tuple[str, TeacherlmError]] = field(default_factory=list)
     lost: RemoteFailed | None = None
     """Why the server cannot be asked any more."""
+    fruitless: int = 0
+    """Tasks that failed at a question, since one was answered."""
 
     def ask(self, part: Sequence[Work]) -> None:
         """Ask tasks together; where that fails, one by one."""
@@ -131,12 +136,11 @@ class _Run:
         documents = sum(len(work.items) for work in part)
         try:
             found = list(self._answers(part, before, documents))
-        except RemoteFailed as error:
-            self.lost = error
-            self.failures += [(work.name, error) for work in part]
-            return
         except TeacherlmError as error:
-            if len(part) > 1:
+            if isinstance(error, RemoteFailed) and self._is_lost(error, part):
+                self.lost = error
+                self.failures += [(work.name, error) for work in part]
+            elif len(part) > 1:
                 progress.done = before
                 for work in part:
                     if self.lost is None:
@@ -147,12 +151,20 @@ class _Run:
                 progress.done = before + documents
                 self._fail(part[0], error)
             return
+        self.fruitless = 0
         seconds = time.monotonic() - began
         progress.asking_s += seconds
         progress.here += documents
         progress.done = before + documents
         for work, answers in found:
             self.finish(work, answers, seconds * len(work.items) / max(1, documents))
+
+    def _is_lost(self, error: RemoteFailed, part: Sequence[Work]) -> bool:
+        """Whether the server fails altogether, and not at a question of one task."""
+        if not isinstance(error, QuestionFailed):
+            return True
+        self.fruitless += len(part) == 1
+        return self.fruitless >= FRUITLESS
 
     def finish(self, work: Work, answers: Answers | TeacherlmError, seconds: float, reused: bool = False) -> None:
         """Judge a task and hand it over."""

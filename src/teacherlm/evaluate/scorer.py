@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from teacherlm.core.errors import MachineFailed, Mistake
+from teacherlm.core.errors import MachineFailed, Mistake, RemoteFailed
 
 if TYPE_CHECKING:
     from teacherlm.lm.generate import Request, Row
@@ -73,6 +73,19 @@ class About:
     bos: Named = (None, None)
 
 
+SHOWN = 80
+"""Letters of a question in a message."""
+
+
+class QuestionFailed(RemoteFailed):
+    """The server answers, but not to this question; others may be asked."""
+
+    def on(self, text: str) -> QuestionFailed:
+        """Told with the end of the text that was asked."""
+        shown = repr(text if len(text) <= SHOWN else f"…{text[-SHOWN:]}")
+        return QuestionFailed(f"{self.found}; the question ends with {shown}", self.remedy, self.where)
+
+
 class Scorer(Protocol):
     """A model that benchmarks can ask."""
 
@@ -85,6 +98,7 @@ class Scorer(Protocol):
 
         Raises:
             Mistake: the server gives no log-probabilities; a continuation has no tokens, or does not fit.
+            QuestionFailed: a server failed at one of them.
             RemoteFailed: a server failed.
         """
 
@@ -93,6 +107,7 @@ class Scorer(Protocol):
 
         Raises:
             Mistake: a prompt has no room beside its new tokens.
+            QuestionFailed: a server failed at one of them.
             RemoteFailed: a server failed.
         """
 

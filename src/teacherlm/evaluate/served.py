@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from teacherlm.core.errors import Mistake, RemoteFailed
-from teacherlm.evaluate.scorer import About, Asked, Tell, Written
+from teacherlm.evaluate.scorer import About, Asked, QuestionFailed, Tell, Written
 from teacherlm.evaluate.served_ask import Scored, scored, written
 from teacherlm.evaluate.served_line import Line, answered, places, run
 from teacherlm.evaluate.served_wire import Speech, speech
@@ -94,7 +94,10 @@ class ServedScorer:
 
         async def score(line: Line, spoken: Speech) -> list[LogLikelihood]:
             async def one(request: tuple[str, str]) -> Scored:
-                return await scored(line, spoken, *request)
+                try:
+                    return await scored(line, spoken, *request)
+                except QuestionFailed as error:
+                    raise error.on("".join(request)) from None
 
             found = await answered(requests, one, places(self._info, self._concurrency), tell)
             greedy = await self._greedy(spoken, found)
@@ -115,7 +118,10 @@ class ServedScorer:
 
         async def write(line: Line, spoken: Speech) -> list[Written]:
             async def one(question: Asked) -> Written:
-                return await written(line, spoken, question, self._info.max_total_tokens)
+                try:
+                    return await written(line, spoken, question, self._info.max_total_tokens)
+                except QuestionFailed as error:
+                    raise error.on(question.prompt) from None
 
             return await answered(asked, one, places(self._info, self._concurrency), tell)
 
@@ -186,7 +192,8 @@ def connect(
     try:
         info = run(look)
     except TeacherAbsent as error:
-        raise RemoteFailed(error.found, "start the server, or check the URL", where) from None
+        found = error.found.replace("no teacher answers", "no server answers")
+        raise RemoteFailed(found, "start the server, or check the URL", where) from None
     except Mistake as error:
         remedy = "name one of them as `model`, or serve one alone" if "serve" in error.found else error.remedy
         raise Mistake(error.found, remedy, where) from None

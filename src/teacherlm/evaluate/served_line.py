@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import orjson
 
 from teacherlm.core.errors import Mistake, RemoteFailed
+from teacherlm.evaluate.scorer import QuestionFailed
 from teacherlm.teacher.endpoint import Endpoint
 from teacherlm.teacher.errors import TeacherAway, TeacherBusy, TeacherFault, TeacherLost, worst
 from teacherlm.teacher.patience import Retry
@@ -80,6 +81,7 @@ class Line:
         """Repeat an attempt after faults, a few times, and while the server is busy or away, as long as we are patient.
 
         Raises:
+            QuestionFailed: it did not help, and the server is there.
             RemoteFailed: it did not help.
         """
         faults, waits = 0, 0
@@ -91,9 +93,9 @@ class Line:
             except TeacherFault as error:
                 faults, waiting_since = faults + 1, None
                 if faults >= self.retry.attempts:
-                    raise RemoteFailed(
+                    raise QuestionFailed(
                         f"{self.endpoint.url} failed {faults} times on one question ({error})",
-                        "look at the server's log and run again",
+                        "look at the server's log; run again, or leave the question out",
                     ) from None
                 await asyncio.sleep(self.retry.delay(faults))
             except (TeacherBusy, TeacherAway) as error:
