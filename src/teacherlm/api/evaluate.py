@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Required, TypedDict
 from teacherlm.api.evaluate_found import Found
 from teacherlm.api.evaluate_models import HF, SERVED, ModelOptions, is_url, open_scorer
 from teacherlm.api.evaluate_rows import SCORES
-from teacherlm.core.errors import Mistake, TeacherlmError
+from teacherlm.core.errors import Mistake, RemoteFailed, TeacherlmError
 from teacherlm.core.locks import held
 from teacherlm.evaluate.aggregate import Figure
 from teacherlm.evaluate.kept import KeptScorer
@@ -181,7 +181,8 @@ def evaluate(
             failures += run(ready.works, scorer, seed=seed, earlier=found.earlier, keep=found.keep, watch=watch)
         except KeyboardInterrupt:
             stopped_by = "interrupt"
-        if not stopped_by and len(failures) == len(ready.failures):
+        # What was stopped, or left by its server, is to be gone on with.
+        if not stopped_by and not any(isinstance(error, RemoteFailed) for _, error in failures):
             scorer.forget()
     return Evaluated(
         model=model,
