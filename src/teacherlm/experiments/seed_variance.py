@@ -41,26 +41,24 @@ def own_variance(means: Sequence[float]) -> Variance:
     return Variance(variance(means), len(means) - 1) if len(means) > 1 else Variance(0.0, 0)
 
 
-def of_difference(first: Variance, second: Variance, paired: Variance) -> Variance:
-    """That of the difference of two settings' means of a seed.
+def as_sure_as(lead: Variance, first: Variance, second: Variance, own: float) -> Variance:
+    """The variance of a difference by seed, known no better than those of its two sides together.
 
-    The sum of both sides' (degrees of freedom: Satterthwaite 1946), unless the differences themselves vary more. Sides
-    are not taken to move together because they have a seed in common, and a baseline that all comparisons share
-    counts with the degrees of freedom of its own seeds.
+    Differences from one baseline all vary with its seeds, which makes them alike, but tells of these few seeds alone:
+    the baseline's own degrees of freedom hold for them however many there are (Satterthwaite 1946).
 
     Args:
+        lead: of the differences, with what others tell of it.
         first, second: of both sides, with what others tell of them.
-        paired: of the differences by seed.
+        own: degrees of freedom of the differences' own variance; it never has fewer.
 
-    >>> one = Variance(1.0, 8)
-    >>> of_difference(one, one, Variance(0.5, 2)), of_difference(one, one, Variance(3.0, 2))
-    (Variance(value=2.0, freedom=16.0), Variance(value=3.0, freedom=2))
+    >>> learned, few = Variance(1.0, 20), Variance(1.0, 2)
+    >>> round(as_sure_as(Variance(2.0, 40), learned, few, 2).freedom, 1)
+    7.3
     """
-    total = first.value + second.value
-    if not (first.freedom and second.freedom) or (paired.freedom and paired.value > total):
-        return paired
-    parts = first.value**2 / first.freedom + second.value**2 / second.freedom
-    return Variance(total, total**2 / parts if parts else first.freedom + second.freedom)
+    parts = sum(one.value**2 / one.freedom for one in (first, second) if one.freedom)
+    together = (first.value + second.value) ** 2 / parts if parts else lead.freedom
+    return Variance(lead.value, max(own, min(lead.freedom, together)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from teacherlm.experiments.declaration import Experiment
 from teacherlm.experiments.estimates import Row, estimate, estimates, seed_priors, settings
 from teacherlm.experiments.pairs import Pair, Runs, pairs
 from teacherlm.experiments.results import Results
-from teacherlm.experiments.seed_variance import NOTHING, Prior, of_difference, own_variance
+from teacherlm.experiments.seed_variance import NOTHING, Prior, as_sure_as, own_variance, priors
 from teacherlm.experiments.two_levels import Spread, detectable
 
 __all__ = ["Row", "cohens_h", "compare", "detectable", "estimate", "estimates", "holm"]
@@ -103,21 +103,27 @@ def _tables(
     answered: Sequence[tuple[Answered | None, Answered | None]],
     of_settings: Mapping[tuple[str, str], Prior],
 ) -> list[Tables | None]:
-    """Of each pair its lead and both sides, with what other settings of the test tell of seeds."""
+    """Of each pair its lead and both sides, with what other pairs and settings of the test tell of seeds."""
+
+    def pool(pair: Pair) -> tuple[str, str, str]:
+        return pair.test, pair.way, pair.baseline_way
+
+    leads = [
+        [above - below for above, below in zip(first.rates, second.rates, strict=True)] if first and second else []
+        for first, second in answered
+    ]
+    of_leads = priors((pool(pair), lead) for pair, lead in zip(planned, leads, strict=True) if lead)
     found: list[Tables | None] = []
-    for pair, (first, second) in zip(planned, answered, strict=True):
+    for pair, lead, (first, second) in zip(planned, leads, answered, strict=True):
         if first is None or second is None:
             found.append(None)
             continue
-        leads = [above - below for above, below in zip(first.rates, second.rates, strict=True)]
-        ways = (first, pair.way), (second, pair.baseline_way)
-        priors = [of_settings.get((pair.test, way), NOTHING) for _, way in ways]
-        one, other = (side.of_seeds(prior) for (side, _), prior in zip(ways, priors, strict=True))
-        # Where nothing is known of either side but its own seeds, pairs of them tell most.
-        known = any(prior.freedom for prior in priors)
-        lead = of_difference(one, other, own_variance(leads)) if known else None
+        one = first.of_seeds(of_settings.get((pair.test, pair.way), NOTHING))
+        other = second.of_seeds(of_settings.get((pair.test, pair.baseline_way), NOTHING))
+        own = own_variance(lead)
+        both = as_sure_as(of_leads.get(pool(pair), NOTHING).with_own(own), one, other, own.freedom)
         counts = [first.right - second.right, first.right, second.right]
-        found.append(Tables(counts, first.sizes, [lead, one, other]))
+        found.append(Tables(counts, first.sizes, [both, one, other]))
     return found
 
 
