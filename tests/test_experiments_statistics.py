@@ -200,6 +200,10 @@ def test_a_verdict_takes_the_seeds_too() -> None:
     assert "their seeds do so too" in sentence(declared, one)
     both = conclude(declared, [one, replace(one, level="other", p_of_models=0.5)]).paragraph
     assert both.endswith("Of these the models of chain do differ, but other seeds might turn it.")
+    alone = replace(one, low=0.01, high=0.2)
+    assert "it would by itself, but not among all comparisons" in sentence(declared, alone)
+    both = conclude(declared, [alone, replace(one, level="other", p_of_models=0.5)]).paragraph
+    assert both.endswith("Significant by itself, but not among all comparisons: chain.")
 
 
 def test_equal_trainings_are_compared_once_and_not_with_themselves() -> None:

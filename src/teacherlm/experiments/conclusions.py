@@ -100,7 +100,11 @@ def _together(experiment: Experiment, group: Sequence[Compared]) -> str:
         least = f"{low} points" if low == high else f"{low} to {high} points, by comparison,"
         could = f"; a difference below {least} could well have been missed" if smallest else ""
         said.append(f"Not significant: {names}{could}.")
-        if unsure := [_name(experiment, one, group) for one in same if _models_differ(experiment, one)]:
+        if many := [_name(experiment, one, group) for one in same if _by_itself(one)]:
+            said.append(f"Significant by itself, but not among all comparisons: {listed(many)}.")
+        if unsure := [
+            _name(experiment, one, group) for one in same if _models_differ(experiment, one) and not _by_itself(one)
+        ]:
             said.append(f"Of these the models of {listed(unsure)} do differ, but other seeds might turn it.")
     if few := [_name(experiment, one, group) for one in tested if len(one.seeds) == 1 and len(experiment.seeds) > 1]:
         said.append(f"Of one seed: {listed(few)}.")
@@ -113,6 +117,8 @@ def _together(experiment: Experiment, group: Sequence[Compared]) -> str:
 
 def _missed(experiment: Experiment, one: Compared) -> str:
     """What keeps a difference from being significant, or what could have been found."""
+    if _by_itself(one):
+        return ": it would by itself, but not among all comparisons"
     if _models_differ(experiment, one):
         return ": these models differ, but their seeds do so too, and other seeds might turn it"
     if one.detectable is None:
@@ -123,6 +129,11 @@ def _missed(experiment: Experiment, one: Compared) -> str:
 def _models_differ(experiment: Experiment, one: Compared) -> bool:
     """Whether the test of these very models refuses equality."""
     return one.p_of_models < 1 - experiment.level
+
+
+def _by_itself(one: Compared) -> bool:
+    """Whether the interval, which is not corrected, leaves 0 out; nothing is said so of one seed."""
+    return (one.low > 0 or one.high < 0) and len(one.seeds) > 1
 
 
 def _noun(one: Compared) -> str:

@@ -116,7 +116,8 @@ def _no_gain(results: Results, compared: Sequence[Compared]) -> Iterator[Signatu
         if one.verdict != "not tested" and all(sides) and fmean(sides[0]) > fmean(sides[1]):
             groups.setdefault((one.vary, one.baseline, one.test, one.way), []).append(one)
     for (vary, baseline, test, way), group in groups.items():
-        without = [one for one in group if one.verdict != "better"]
+        # Where the interval alone lies above 0, too few seeds or too many comparisons are what is lacking.
+        without = [one for one in group if one.verdict != "better" and one.low <= 0]
         if not without:
             continue
         worse = [one for one in without if one.verdict == "worse"]
