@@ -194,8 +194,11 @@ def test_who_reads_chosen_texts_is_charged_with_those_that_were_not_chosen(
     data = Data(
         dataset="lessons", layouts=("answer-last-chain",), where="quality.chain_of_thought.score > 0.5", at_most=at_most
     )
-    assert spent_on({"lessons": spent}, data, kinds, lambda _: 400) == (calls, 10 * calls)
-    assert spent_on({}, data, kinds, lambda _: 400) == (0, 0)
+    made = {"lessons": spent}
+    assert spent_on(made, [(data, kinds)], lambda _: 400) == (calls, 10 * calls)
+    assert spent_on({}, [(data, kinds)], lambda _: 400) == (0, 0)
+    # Two stages that read the same were asked for once, and never more than all.
+    assert spent_on(made, [(data, kinds)] * 9, lambda _: 400)[0] == min(9 * calls, 800)
 
 
 def test_nothing_was_run_yet(tmp_path: Path) -> None:

@@ -127,14 +127,13 @@ def _planned(
 ) -> Planned:
     training = bound.training
     opener = Records(own, bound)
-    read, calls, tokens = [], 0, 0
+    read, asked = [], []
     for stage in training.stages:
         for data in stage.data:
             used = [layouts[name] for name in (*data.layouts, *([data.fallback] if data.fallback else []))]
             read.append([seen.fingerprint(data, opener), [{**asdict(layout), "about": ""} for layout in used]])
-            kinds = {kind for layout in used for kind in layout.kinds}
-            more = spent_on(spent, data, kinds, seen.count(opener))
-            calls, tokens = calls + more[0], tokens + more[1]
+            asked.append((data, {kind for layout in used for kind in layout.kinds}))
+    calls, tokens = spent_on(spent, asked, seen.count(opener))
     # Layouts of other names that say the same come to the same texts, and so to the same model.
     declared = {**asdict(training), "name": "", "about": ""}
     for stage in declared["stages"]:

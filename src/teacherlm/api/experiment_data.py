@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,25 +129,31 @@ def trained_teacher(project: Project, name: str, made: Made, tell: Callable[[str
     return f"{name}-teacher"
 
 
-def spent_on(made: Mapping[str, Spent], data: Data, kinds: set[str], count: Callable[[Data], int]) -> tuple[int, int]:
-    """Calls and generated tokens that a training's part of a dataset took.
+def spent_on(
+    made: Mapping[str, Spent], read: Iterable[tuple[Data, Set[str]]], count: Callable[[Data], int]
+) -> tuple[int, int]:
+    """Calls and generated tokens that the texts of a training took.
 
     Of texts that are chosen, the others were asked for as well: who reads half of those that are good enough is charged
-    with half of all.
+    with half of all. What is read twice was asked for once.
 
     Args:
-        kinds: that its layouts read; other augmentations count whole.
+        read: the data of its stages, and the kinds that their layouts read; other augmentations count whole.
         count: how many records a source has, of which `at_most` draws.
     """
-    spent = made.get(data.dataset or "")
-    if spent is None:
-        return 0, 0
-    there = count(data) if data.at_most is not None else 0
-    part = min(1.0, data.at_most / there) if data.at_most is not None and there else 1.0
-    counted = [kind for kind in spent.calls if kind in kinds or kind in ("paraphrases", "votes")]
+    parts: dict[tuple[str, str], float] = {}
+    for data, kinds in read:
+        name = data.dataset or ""
+        if name not in made:
+            continue
+        there = count(data) if data.at_most is not None else 0
+        part = data.at_most / there if data.at_most is not None and there else 1.0
+        for kind in made[name].calls:
+            if kind in kinds or kind in ("paraphrases", "votes"):
+                parts[name, kind] = min(1.0, parts.get((name, kind), 0.0) + part)
     return (
-        round(part * sum(spent.calls[kind] for kind in counted)),
-        round(part * sum(spent.tokens[kind] for kind in counted)),
+        round(sum(part * made[name].calls[kind] for (name, kind), part in parts.items())),
+        round(sum(part * made[name].tokens[kind] for (name, kind), part in parts.items())),
     )
 
 
