@@ -131,10 +131,23 @@ def test_one_text_cut_in_two_places_keeps_its_sums() -> None:
         assert found.sum == pytest.approx(plain(random_model(), *request)[0], abs=1e-4)
 
 
+def has_own_tokens(request: tuple[str, str]) -> bool:
+    """Whether the continuation is not swallowed by the context's last token, as `c` after `a` is where `ac` is one."""
+    tokens, (context, continuation) = Tokens(random_model().tokenizer), request
+    return len(tokens.encode(context + continuation)) > len(tokens.encode(context.rstrip()))
+
+
 texts = st.tuples(
     st.sampled_from(["", SHOTS, SUBJECT]).flatmap(lambda start: st.text("ab c?", max_size=6).map(start.__add__)),
     st.text("ab c.", min_size=1, max_size=12),
-)
+).filter(has_own_tokens)
+
+
+def test_a_continuation_that_its_context_swallows_has_no_tokens() -> None:
+    """As in the harness, which stops at it."""
+    assert not has_own_tokens(("a", "c"))
+    with pytest.raises(ValueError, match="position 1 has no tokens"):
+        score(random_model(), [("a", " c"), ("a", "c")])
 
 
 @settings(max_examples=25, deadline=None)

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,9 @@ def test_the_teacher_ends_with_its_parent() -> None:
         host, port = parent.stdout.readline().decode().strip().removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=DEADLINE_S) as line:
             parent.kill()
-            assert line.recv(1) == b""  # the server closes the connection as it ends
+            # The server closes the connection as it ends, or the system does.
+            with suppress(ConnectionResetError):
+                assert line.recv(1) == b""
 
 
 def test_a_teacher_that_cannot_start_says_why() -> None:
