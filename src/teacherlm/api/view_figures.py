@@ -42,7 +42,8 @@ def figures(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
 def verdicts(con: duckdb.DuckDBPyConnection) -> dict[str, dict[str, int]]:
     """Rationales by kind and verdict."""
     found: dict[str, dict[str, int]] = {}
-    for kind, verdict, count in con.execute("select kind, verdict, count(*) from judged group by all").fetchall():
+    query = "select kind, verdict, count(*) from judged group by all order by all"
+    for kind, verdict, count in con.execute(query).fetchall():
         found.setdefault(kind, {})[verdict] = count
     return found
 
@@ -57,7 +58,7 @@ def lengths(con: duckdb.DuckDBPyConnection, width: int) -> dict[str, Any]:
     """Words of the texts, by kind; the last bar holds all that are longer."""
     kinds: dict[str, Any] = {}
     for kind, count, median in con.execute(
-        "select kind, count(*), median(words) from judged where verdict <> 'failed' group by kind"
+        "select kind, count(*), median(words) from judged where verdict <> 'failed' group by kind order by kind"
     ).fetchall():
         kinds[kind] = {"count": count, "median": median, "bars": [0] * BINS}
     for kind, place, count in con.execute(
