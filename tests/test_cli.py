@@ -184,7 +184,7 @@ def test_sql_of_a_recipe_that_fails_on_a_row_names_its_place(small: Command, tmp
 def test_a_teacher_that_is_not_there(small: Command) -> None:
     small("build", "d")
     done = small("augment", "d", "--teacher", "http://127.0.0.1:9", code=3)
-    assert "no teacher answers at http://127.0.0.1:9" in done.err
+    assert "no server answers at http://127.0.0.1:9" in done.err
     assert "check the URL" in done.err
     (error,) = forms(small("run", "d", "-t", "http://127.0.0.1:9", "--format", "json", code=3), "run", ok=False)
     assert (error["what"], error["exit_code"]) == ("remote", 3)

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 import teacherlm
 from random_teacher import random_teacher
 from serving import serving
+from small_disk import small_disk_of
 from teacherlm.api.evaluate_models import ModelOptions, open_scorer
 from teacherlm.cli.main import app, main
 from teacherlm.core.errors import Mistake, Mistakes
@@ -174,14 +175,8 @@ def test_a_model_whose_weights_are_no_numbers_is_named_with_a_remedy(folder: Pat
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 64 kB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    given = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
-    if subprocess.run(given, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small disk needs root")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
+    with small_disk_of(64, tmp_path) as disk:
+        yield disk
 
 
 def test_what_a_full_disk_does_not_take_is_told(

@@ -290,6 +290,7 @@ def test_of_a_task_that_was_half_answered_the_other_half_is_asked(make: Callable
     assert other.strip() in file.read_text() and not KeptScorer(Lengths(), file)._known
     file.unlink()
     asked(KeptScorer(Mortal(40, sha=None), file, first=30))
+    assert not file.exists()
     unknown = Mortal(10**9, sha=None)
     asked(KeptScorer(unknown, file, first=30))
     assert sum(unknown.calls) == requests

@@ -135,7 +135,7 @@ def test_what_is_wrong_is_said_before_anybody_is_asked(tmp_path: Path) -> None:
         with pytest.raises(Mistake, match="there is no teacher `nanoo`"):
             teacherlm.augment(given, teacher="nanoo")
         assert server.prompts == []
-    with pytest.raises(RemoteFailed, match="no teacher answers"):
+    with pytest.raises(RemoteFailed, match="no server answers"):
         teacherlm.augment(given, teacher="http://127.0.0.1:9")
 
 

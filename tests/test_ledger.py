@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from small_disk import small_disk_of
 from teacherlm.core.errors import MachineFailed
 from teacherlm.core.keys import call_key
 from teacherlm.core.locks import held, holder
@@ -338,16 +339,8 @@ def test_a_file_that_cannot_grow_keeps_the_ledger_whole(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 256 kB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("mounting a small disk needs root")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
+    with small_disk_of(256, tmp_path) as disk:
+        yield disk
 
 
 def test_a_full_disk_keeps_the_ledger_whole(small_disk: Path) -> None:

@@ -199,7 +199,7 @@ def test_a_proxy_that_hides_everything_else_is_no_hindrance() -> None:
 def test_nobody_there_and_nobody_asked_before() -> None:
     async def alone() -> None:
         async with Teacher("http://127.0.0.1:9/v1", timeout=Timeout(connect_s=1.0)) as teacher:
-            with pytest.raises(TeacherAway, match="no teacher answers"):
+            with pytest.raises(TeacherAway, match="no server answers"):
                 await teacher.once(QUESTION, EIGHT)
 
     asyncio.run(alone())

@@ -133,7 +133,7 @@ def test_chats_are_counted_as_chats(planned: teacherlm.Project, tmp_path: Path) 
 
 def test_a_teacher_that_is_away_or_cannot_count(planned: teacherlm.Project) -> None:
     plan = planned.plan("d", teacher="http://127.0.0.1:9")
-    assert "an estimate, characters / 4: no teacher answers at http://127.0.0.1:9" in plan.asked[0].tokens_counted_by
+    assert "an estimate, characters / 4: no server answers at http://127.0.0.1:9" in plan.asked[0].tokens_counted_by
     with teacher(lambda prompt: 404) as served:
         plan = planned.plan("d", teacher=served.url)
     assert plan.asked[0].tokens_counted_by.endswith("does not count tokens")

@@ -138,7 +138,7 @@ def test_endpoints_are_named_once(urls: list[str]) -> None:
 
 
 def test_nobody_there_at_all() -> None:
-    with pytest.raises(TeacherLost, match="no teacher answers"):
+    with pytest.raises(TeacherLost, match="no server answers"):
         run([ANSWERS, ANSWERS], 1, absent=[0, 1])
 
 
@@ -162,7 +162,7 @@ def test_a_run_does_not_wait_for_an_endpoint_that_stays_away() -> None:
     hours = Retry(first_s=3600, longest_s=3600)
     asker, _, _ = run([ANSWERS, ANSWERS], 10, absent=[1], retry=hours)
     assert asker.tally.answered == 30
-    assert "no teacher answers" in (asker.tally.endpoints[1].away or "")
+    assert "no server answers" in (asker.tally.endpoints[1].away or "")
 
 
 def test_an_endpoint_that_dies_midway_and_comes_back() -> None:

@@ -193,7 +193,7 @@ def test_nobody_there() -> None:
         with pytest.raises(TeacherAway):
             await once(teacher, server)
         assert not await teacher.healthy()
-        with pytest.raises(TeacherLost, match=f"no teacher answers at {server.url}") as caught:
+        with pytest.raises(TeacherLost, match=f"no server answers at {server.url}") as caught:
             await teacher.info()
         assert "--teacher http://HOST:PORT" in caught.value.remedy
 
@@ -231,7 +231,7 @@ def test_info_of_what_is_no_teacher(reply: Reply, words: str) -> None:
 def test_info_and_health_do_not_wait_for_long() -> None:
     async def look(teacher: Teacher, server: Unkind) -> None:
         assert not await teacher.healthy()
-        with pytest.raises(TeacherLost, match="no teacher answers"):
+        with pytest.raises(TeacherLost, match="no server answers"):
             await teacher.info()
 
     never = slow(asyncio.Event(), Reply())

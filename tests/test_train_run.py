@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from small_disk import small_disk_of
 from teacherlm.core.errors import MachineFailed, Mistake
 from teacherlm.train import checkpoints
 from teacherlm.train.declaration import Base, Data, Schedule, Stage, Training
@@ -256,14 +257,8 @@ def test_checkpoints_are_pruned_and_gradient_checkpointing_changes_nothing(tmp_p
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 600 kB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    size = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(disk)]
-    if subprocess.run(size, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small disk needs root")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
+    with small_disk_of(600, tmp_path) as disk:
+        yield disk
 
 
 def test_a_full_disk_is_named_and_the_last_checkpoint_is_kept(small_disk: Path, tmp_path: Path) -> None:

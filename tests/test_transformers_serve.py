@@ -186,5 +186,5 @@ def test_without_a_model_it_serves_the_one_that_is_named(model: str, tmp_path: P
             talk(url, info)
         assert talk(url, info, model) == Info(model, None)
         assert talk(url, ask, model).is_cut
-    with pytest.raises(TeacherLost, match="no teacher answers"):
+    with pytest.raises(TeacherLost, match="no server answers"):
         talk(url, info)

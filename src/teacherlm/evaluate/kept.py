@@ -94,8 +94,9 @@ class KeptScorer:
             self._sizes[kind] = max(1, min(in_time, 2 * size))
             new = {keys[place]: answer for place, answer in zip(now, answers, strict=True)}
             found |= new
-            # Of a task that is whole the caller keeps the answers.
-            if waiting or self._whole:
+            self._known |= {key: list(astuple(answer)) for key, answer in new.items()}
+            # Of a task that is whole the caller keeps the answers; those of weights that are not known nobody can use.
+            if (waiting or self._whole) and self.about.sha is not None:
                 self._keep(new)
         if known == len(jobs):
             tell(known)

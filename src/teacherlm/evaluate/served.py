@@ -192,8 +192,7 @@ def connect(
     try:
         info = run(look)
     except TeacherAbsent as error:
-        found = error.found.replace("no teacher answers", "no server answers")
-        raise RemoteFailed(found, "start the server, or check the URL", where) from None
+        raise RemoteFailed(error.found, "start the server, or check the URL", where) from None
     except Mistake as error:
         remedy = "name one of them as `model`, or serve one alone" if "serve" in error.found else error.remedy
         raise Mistake(error.found, remedy, where) from None

@@ -83,7 +83,7 @@ class Endpoint:
                 self._wire, self._info = await self._discover()
             except PyreqwestError as error:
                 raise TeacherAbsent(
-                    f"no teacher answers at {self.url} ({_cause(error)})",
+                    f"no server answers at {self.url} ({_cause(error)})",
                     "start the server, or check the URL: --teacher http://HOST:PORT",
                 ) from None
         return self._info
