@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from sockets import stop_listening
+
 
 @dataclass
 class Latent:
@@ -34,6 +36,7 @@ class Latent:
     prompt_tokens: int = 0
     generated_tokens: int = 0
     url: str = ""
+    connections: set[asyncio.Transport] = field(default_factory=set)
     _free: int = 0
     _waiting: deque[Any] = field(default_factory=deque)
 
@@ -77,6 +80,10 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._teacher.connections.add(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._teacher.connections.discard(self._transport)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -111,7 +118,11 @@ def latent(teacher: Latent) -> Iterator[Latent]:
         teacher.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         ready.set()
         await ended.wait()
-        server.close()
+        await stop_listening(server)
+        while teacher.connections:
+            for connection in teacher.connections:
+                connection.abort()
+            await asyncio.sleep(0)
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
     thread.start()

@@ -39,6 +39,7 @@ from replies import (
     says,
     slow,
 )
+from sockets import stop_listening
 
 __all__ = [
     "BAD_GATEWAY",
@@ -133,11 +134,8 @@ class Unkind:
     async def leave(self) -> None:
         """Close the port and every connection, as a killed server does."""
         if self._server is not None:
-            self._server.close()
-            self._server = None
-            # What is being accepted becomes a connection in the next turns of the loop; only then can it be closed.
-            for _ in range(3):
-                await asyncio.sleep(0)
+            server, self._server = self._server, None
+            await stop_listening(server)
         for connection in list(self.connections):
             connection.transport.abort()
         await self.until(lambda: not self.connections)
