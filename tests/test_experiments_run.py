@@ -164,6 +164,8 @@ def test_declarations_are_looked_through_before_anything_runs(tmp_path: Path) ->
     with pytest.raises(Mistakes) as caught:
         run(opened, "small")
     assert "epochs=two" in str(caught.value)
+    place = next(number for number, line in enumerate(text.splitlines(), 1) if line == "    two:")
+    assert f"evaluate/experiments/small.yaml:{place}:" in str(caught.value), "the level, not the training below it"
     assert not list((tmp_path / "w").glob("experiments/small/models/**/*.safetensors"))
 
 

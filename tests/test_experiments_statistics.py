@@ -112,6 +112,13 @@ def test_more_questions_and_more_seeds_tell_more() -> None:
     assert wide(8, 100) < 0.8 * wide(4, 100)
 
 
+def test_a_comparison_and_its_reverse_are_one() -> None:
+    """Holm's correction would count it twice."""
+    twice = experiment(factors=SIDES, seeds=[1], comparisons=[*PLAIN, *SWAPPED])
+    (one,) = compare(twice, answers(twice, lambda levels, _: 0.7 if levels["kinds"] == "chain" else 0.5, questions=99))
+    assert one.difference > 0
+
+
 def test_questions_of_one_content_count_as_one() -> None:
     declared = experiment(factors=SIDES, seeds=[1], comparisons=PLAIN)
     alone = answers(declared, lambda levels, _: 0.6 if levels["kinds"] == "chain" else 0.4, questions=100)

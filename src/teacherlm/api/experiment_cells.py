@@ -46,9 +46,15 @@ def tests_json(experiment: Experiment) -> str:
 
 
 def trainings_of(own: Project, bound: BoundExperiment, cells: Sequence[Cell]) -> dict[str, BoundTraining]:
-    """The declarations of the cells, each looked through before anything runs."""
+    """The declarations of the cells, each looked through before anything runs.
+
+    Raises:
+        Mistakes: what is wrong in them, each where it was declared: in the level that all cells with it have, and no
+            other, else in `train`.
+    """
     found: dict[str, BoundTraining] = {}
     problems: dict[str, Problem] = {}
+    wrong: dict[str, list[Cell]] = {}
     for cell in cells:
         name = training_name(cell)
         if name in found:
@@ -57,11 +63,21 @@ def trainings_of(own: Project, bound: BoundExperiment, cells: Sequence[Cell]) ->
             found[name] = read_training(own.files, name)
         except TeacherlmError as error:
             for problem in error.problems:
-                said = f"{problem.found} (cell {cell.label})"
-                problems.setdefault(problem.found, Problem(bound.located.where(("train",)), said, problem.edit))
+                problems.setdefault(problem.found, problem)
+                wrong.setdefault(problem.found, []).append(cell)
     if problems:
-        raise Mistakes(list(problems.values()))
+        raise Mistakes([_placed(bound, problem, wrong[found], cells) for found, problem in problems.items()])
     return found
+
+
+def _placed(bound: BoundExperiment, problem: Problem, wrong: Sequence[Cell], cells: Sequence[Cell]) -> Problem:
+    loc: tuple[str, ...] = ("train",)
+    for factor, level in wrong[0].factors.items():
+        with_it = [cell for cell in cells if cell.factors[factor] == level]
+        if len(with_it) < len(cells) and with_it == list(wrong):
+            loc = ("factors", factor, level)
+    said = f"{problem.found} (cell {wrong[0].label})"
+    return Problem(bound.located.where(loc, key=len(loc) > 1), said, problem.edit)
 
 
 def plan(

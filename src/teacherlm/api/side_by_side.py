@@ -146,7 +146,15 @@ class _Running:
             KeyboardInterrupt: it was interrupted.
         """
         assert self._process is not None
-        code = self._process.wait(STOP_S)
+        try:
+            code = self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            return self.failure or MachineFailed(
+                f"{self.order.name} stopped speaking but did not end in {STOP_S:g} s; it was killed",
+                f"see what it does by itself: {self.order.by_itself}",
+            )
         if self.failure is not None:
             return self.failure
         if code == INTERRUPTED:

@@ -67,8 +67,9 @@ def done(runs: Runs) -> Runs:
 def pairs(experiment: Experiment, outcomes: Sequence[Outcome]) -> list[Pair]:
     """All planned pairs in the order of the comparisons.
 
-    Combinations of levels whose cells are equal are one model: a pair of such cells comes once, under its first name.
-    A comparison of which the grids have no pair comes as one that cannot be tested.
+    Combinations of levels whose cells are equal are one model: a pair of such cells comes once, under its first name,
+    whichever of the two is the baseline. A comparison of which the grids have no pair comes as one that cannot be
+    tested.
     """
     cells = Cells(experiment, outcomes)
     found: list[Pair] = []
@@ -79,7 +80,8 @@ def pairs(experiment: Experiment, outcomes: Sequence[Outcome]) -> list[Pair]:
             found.append(_none(comparison))
         for factors, first, second in several:
             one = _pair(experiment, comparison, factors, first, second, cells)
-            key = (one.test, _identity(one.first, one.way), _identity(one.second, one.baseline_way))
+            sides = frozenset({_identity(one.first, one.way), _identity(one.second, one.baseline_way)})
+            key = (one.test, sides)
             if one.first and one.second:
                 if key in seen:
                     continue
