@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quality_rows import METRICS, connect, rationale, sample, shipped_rules
-from teacherlm.quality.duplicates import find_duplicates, jaccard
+from teacherlm.quality.duplicates import find_across, find_duplicates, jaccard
 from teacherlm.quality.judge import judge
 
 WORDS = [f"{first}{rest}" for first in "bdfgklmnprst" for rest in ("ano", "eki", "ira", "olu", "uma")]
@@ -186,3 +186,60 @@ def test_the_rule_warns_of_near_texts_and_near_questions() -> None:
         ("d/train/3", "warn", "its question is the same as that of d/train/1"),
         ("d/train/5", "warn", "it is 97 % like the text of d/train/4"),
     ]  # d/train/6 is a copy to the word: another rule's
+
+
+def across(rationales: list[dict[str, Any]], datasets: list[str], samples: list[dict[str, Any]] | None = None) -> Found:
+    ids = {row["sample_id"]: row["dataset"] for row in rationales}
+    made = [sample(key, dataset=name, question=f"question {key} {n}") for n, (key, name) in enumerate(ids.items())]
+    con = connect(samples or made, rationales)
+    find_across(con, datasets)
+    return con.execute("select sample_id, kind, like_sample_id, similarity from duplicates order by all").fetchall()
+
+
+def test_across_datasets_the_first_that_is_named_keeps_its_texts() -> None:
+    one, other = texts(2, least=30)
+    rows = [
+        rationale(one, "a/train/1", dataset="a"),
+        rationale(one, "a/train/2", dataset="a"),
+        rationale(one, "b/train/1", dataset="b"),
+        rationale(other, "b/train/2", dataset="b"),
+        rationale(f"{one} again", "c/train/1", dataset="c"),
+        rationale(f"{one} again", "c/train/2", dataset="c"),
+    ]
+    kind = "chain_of_thought"
+    near = round(similarity(one, f"{one} again"), 9)
+    rounded = [(*row[:3], round(row[3], 9)) for row in across(rows, ["b", "a", "c"])]
+    assert rounded == [
+        ("a/train/1", kind, "b/train/1", 1.0),
+        ("a/train/2", kind, "b/train/1", 1.0),
+        ("c/train/1", kind, "b/train/1", near),
+        ("c/train/2", kind, "b/train/1", near),  # a copy of a text that resembles one
+    ]
+
+
+def test_across_datasets_questions_count_that_nobody_was_asked_about() -> None:
+    asked = "Which metal rusts when it lies in the garden for a long and rainy winter?"
+    samples = [sample(f"{name}/train/1", dataset=name, question=asked) for name in "ab"]
+    assert across([], ["a", "b"], samples) == [("b/train/1", None, "a/train/1", 1.0)]
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 5), st.integers(0, 2)), max_size=12))
+def test_what_is_found_across_datasets_is_what_comparing_each_with_each_finds(
+    drawn: list[tuple[str, int, int]],
+) -> None:
+    """Few texts: nothing lies beyond the neighbours that are compared."""
+    base, draw = texts(6, seed=3, least=40), random.Random(1)
+    rows = [
+        rationale(edit(base[number], changes, draw), f"{name}/train/{place}", dataset=name)
+        for place, (name, number, changes) in enumerate(drawn)
+    ]
+    order = ["c", "a", "b"]
+    found = {row[0]: row[2] for row in across(rows, order)}
+    for row in rows:
+        earlier = [other for other in rows if order.index(other["dataset"]) < order.index(row["dataset"])]
+        nearest = max((similarity(row["text"], other["text"]) for other in earlier), default=0.0)
+        if nearest >= 0.8:  # of pairs this near MinHash finds 99.98 %
+            assert row["sample_id"] in found
+        assert (row["sample_id"] in found) <= (nearest >= 0.7)
+    assert all(order.index(like[0]) < order.index(key[0]) for key, like in found.items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,9 +57,26 @@ def check_session(
     """
     spilled = workspace.verdicts(dataset).with_name(f".{dataset}.spilled")
     shutil.rmtree(spilled, ignore_errors=True)  # of a check that was killed
+    with spilling_session(workspace, [dataset], spilled, memory) as connection:
+        yield connection
+
+
+@contextmanager
+def spilling_session(
+    workspace: Workspace, datasets: Sequence[str], spilled: Path, memory: int | None = MEMORY
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A session for texts of several datasets that may be more than memory holds.
+
+    Args:
+        spilled: the folder for what memory does not hold; it is made, and gone afterwards.
+        memory: as in `check_session`.
+
+    Raises:
+        MachineFailed: as in `check_session`.
+    """
     import duckdb
 
-    connection = open_session(workspace, [dataset], judged=False)
+    connection = open_session(workspace, datasets, judged=False)
     try:
         with disk_errors(spilled):
             spilled.mkdir(parents=True)
@@ -68,7 +85,7 @@ def check_session(
             ((threads,),) = connection.execute("SELECT current_setting('threads')").fetchall()
             limit = memory + MEMORY_OF_THREAD * max(0, threads - 2)
             connection.execute(f"SET memory_limit = '{limit}MB'")
-        read_through(connection, workspace, dataset)
+        read_through(connection, workspace, datasets)
         last_answers(connection)
         yield connection
     except duckdb.OperationalError as error:
@@ -78,7 +95,7 @@ def check_session(
         shutil.rmtree(spilled, ignore_errors=True)
 
 
-def read_through(connection: duckdb.DuckDBPyConnection, workspace: Workspace, dataset: str) -> None:
+def read_through(connection: duckdb.DuckDBPyConnection, workspace: Workspace, datasets: Sequence[str]) -> None:
     """Read every page of samples and ledger once, so that damage is told as such and not as a mistake of some SQL.
 
     Raises:
@@ -87,8 +104,8 @@ def read_through(connection: duckdb.DuckDBPyConnection, workspace: Workspace, da
     import duckdb
 
     files = {
-        "samples": sorted(workspace.samples(dataset).glob("[!.]*/*.parquet")),
-        "ledger": sorted(workspace.rationales(dataset).glob("*/*/*.parquet")),
+        "samples": {name: sorted(workspace.samples(name).glob("[!.]*/*.parquet")) for name in datasets},
+        "ledger": {name: sorted(workspace.rationales(name).glob("*/*/*.parquet")) for name in datasets},
     }
     for view, remedy in _REMEDIES.items():
         try:
@@ -96,29 +113,31 @@ def read_through(connection: duckdb.DuckDBPyConnection, workspace: Workspace, da
         except duckdb.OperationalError as error:
             raise machine(error) from error
         except duckdb.Error as error:
-            where = _damaged(files[view]) or view
+            dataset, where = _damaged(files[view]) or (datasets[0], view)
             raise MachineFailed(f"cannot be read: {short(error)}", remedy.format(dataset=dataset), where) from error
     needed = " or ".join(f"{name} is null" for name in _NEEDED)
-    ((lost, kind, segment),) = connection.execute(
-        f"select count(*), min(kind), min_by(segment, kind) from ledger where {needed}"
+    ((lost, dataset, kind, segment),) = connection.execute(
+        f"select count(*), min_by(dataset, kind), min(kind), min_by(segment, kind) from ledger where {needed}"
     ).fetchall()
     if lost:
-        named = (path for path in files["ledger"] if path.stem.isdigit() and int(path.stem) == segment)
+        ledgers = files["ledger"].get(dataset) or [path for paths in files["ledger"].values() for path in paths]
+        named = (path for path in ledgers if path.stem.isdigit() and int(path.stem) == segment)
         where = next((str(path) for path in named if path.parent.name == kind), "ledger")
         found = f"{lost} answers lack one of {', '.join(_NEEDED)}"
         raise MachineFailed(found, _REMEDIES["ledger"], where)
 
 
-def _damaged(files: Iterable[Path]) -> str | None:
-    """The first file that cannot be read to its end."""
+def _damaged(files: Mapping[str, Iterable[Path]]) -> tuple[str, str] | None:
+    """The first file that cannot be read to its end, and its dataset."""
     import pyarrow.parquet
 
-    for path in files:
-        try:
-            for _ in pyarrow.parquet.ParquetFile(path).iter_batches(use_threads=False):
-                pass
-        except (OSError, ValueError):  # Arrow's errors are ValueErrors
-            return str(path)
+    for dataset, paths in files.items():
+        for path in paths:
+            try:
+                for _ in pyarrow.parquet.ParquetFile(path).iter_batches(use_threads=False):
+                    pass
+            except (OSError, ValueError):  # Arrow's errors are ValueErrors
+                return dataset, str(path)
     return None
 
 

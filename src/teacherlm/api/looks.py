@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from teacherlm.api.calibrate import CalibrateOptions, Calibration
     from teacherlm.api.diff import Compared
+    from teacherlm.api.duplicates import Across
     from teacherlm.quality.contamination import Reference
     from teacherlm.quality.contract import Contract
 
@@ -49,6 +50,18 @@ class Looks(Declared):
         from teacherlm.api.diff import diff
 
         return diff(a, b, names, to=Path(to) if to is not None else None)
+
+    def duplicates(self, *names: str, least: float | None = None, output: str | Path | None = None) -> Across:
+        """What datasets share with those named before them; see `api.duplicates.duplicates_across`.
+
+        Args:
+            least: similarity that is told; None: 0.8.
+            output: a Parquet file for the pairs.
+        """
+        from teacherlm.api.duplicates import LIKE, duplicates_across
+
+        to = Path(output) if output is not None else None
+        return duplicates_across(self.workspace, names, LIKE if least is None else least, output=to)
 
     def read_evaluation_set(self, task: str, path: str | Path | None = None) -> Reference:
         """Read an evaluation set into the workspace, for all checks to come; see `api.references.ReferenceReader.read`.

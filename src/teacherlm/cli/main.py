@@ -17,6 +17,7 @@ from teacherlm import __version__
 from teacherlm.cli import (
     calibrate,
     cost,
+    duplicates,
     evaluate,
     experiment,
     explain,
@@ -63,7 +64,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (make, publish, look, sql, explain, view, calibrate, cost, train, evaluate, serve, quickstart):
+for part in (make, publish, look, sql, explain, view, duplicates, calibrate, cost, train, evaluate, serve, quickstart):
     app.registered_commands += part.app.registered_commands
 app.add_typer(recipe.app, name="recipe", rich_help_panel=MAKE)
 app.add_typer(experiment.app, name="experiment", rich_help_panel=TEACH)

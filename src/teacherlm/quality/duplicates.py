@@ -10,7 +10,7 @@ Rows are read in one pass for each kind; what is kept of a text is 4 bytes a wor
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,7 @@ SEED = 2310
 
 @dataclass(frozen=True)
 class _Texts:
-    """Texts that are compared with one another, in the order of (sample_id, repeat)."""
+    """Texts that are compared with one another, in order: datasets as they were named, sample_id, repeat."""
 
     keys: pa.Table
     """sample_id, dataset, split, repeat and a hash of the words."""
@@ -82,26 +82,48 @@ def find_duplicates(con: duckdb.DuckDBPyConnection, floor: float = FLOOR) -> Non
     Raises:
         MachineFailed: memory or disk did not suffice.
     """
+    _find(con, floor, "sample_id", ())
+
+
+def find_across(con: duckdb.DuckDBPyConnection, datasets: Sequence[str], floor: float = FLOOR) -> None:
+    """Create the same table of texts that resemble one of an earlier dataset, and no other.
+
+    Every such text has a row: take them away, and no two datasets share any. Questions are all that were built,
+    whether they were asked about or not.
+
+    Args:
+        datasets: those of the views, in order: of texts that resemble one another the first dataset's are kept.
+        floor: as in `find_duplicates`.
+
+    Raises:
+        MachineFailed: memory or disk did not suffice.
+    """
+    _find(con, floor, "dataset", datasets)
+
+
+def _find(con: duckdb.DuckDBPyConnection, floor: float, apart: str, datasets: Sequence[str]) -> None:
     contract = record("duplicate")
     con.execute(f"create or replace temp table duplicates as {contract.empty_select()}")
     for kind in (None, *KINDS):
-        texts = _read(con, kind)
-        pairs = sorted(_pairs(texts, floor)) if len(texts.keys) > 1 else []
+        texts = _read(con, kind, datasets)
+        pairs = sorted(_pairs(texts, floor, apart)) if len(texts.keys) > 1 else []
         if pairs:
             con.register("found_duplicates", _table(texts, kind, pairs))
             con.execute(f"insert into duplicates select {contract.cast_list()} from found_duplicates")
             con.unregister("found_duplicates")
 
 
-def _read(con: duckdb.DuckDBPyConnection, kind: str | None) -> _Texts:
+def _read(con: duckdb.DuckDBPyConnection, kind: str | None, datasets: Sequence[str]) -> _Texts:
     """The texts of a kind, or the questions, in order; those without a word are left out."""
     import numpy as np
     import pyarrow as pa
+    import pyarrow.compute as pc
     import rensa
 
     if kind is None:
         text, repeat = QUESTION, "0::bigint"
         rows = "samples where sample_id in (select sample_id from rationales where status = 'ok')"
+        rows = "samples where true" if datasets else rows
     else:
         text, repeat = "text", "repeat"
         rows = f"rationales where status = 'ok' and kind = '{kind}'"
@@ -123,10 +145,13 @@ def _read(con: duckdb.DuckDBPyConnection, kind: str | None) -> _Texts:
         words.append(marks.astype(np.uint32))
         lengths.append(np.diff(offsets))
         signatures.append(_signatures(digests.to_rows()))
-    table = pa.Table.from_batches(keys) if keys else pa.table({"sample_id": pa.array([], pa.string()), "repeat": []})
+    names = pa.array([], pa.string())
+    table = pa.Table.from_batches(keys) if keys else pa.table({"sample_id": names, "dataset": names, "repeat": []})
+    rank = pc.index_in(table["dataset"], pa.array(datasets, pa.string()))  # null where no order is given
     order = (
         table.append_column("row", pa.array(np.arange(len(table))))
-        .sort_by([("sample_id", "ascending"), ("repeat", "ascending")])["row"]
+        .append_column("rank", rank)
+        .sort_by([("rank", "ascending"), ("sample_id", "ascending"), ("repeat", "ascending")])["row"]
         .to_numpy()
     )
     length = np.concatenate(lengths)
@@ -142,18 +167,33 @@ def _signatures(rows: list[list[int]]) -> npt.NDArray[np.uint16]:
     return np.array(rows, np.uint32).astype(np.uint16).reshape(-1, ROWS * BANDS)
 
 
-def _pairs(texts: _Texts, floor: float) -> Iterator[Pair]:
-    """(later, earlier, similarity) of every text that resembles an earlier one of another sample."""
+def _pairs(texts: _Texts, floor: float, apart: str) -> Iterator[Pair]:
+    """(later, earlier, similarity) of every text that resembles an earlier one of another sample, or dataset.
+
+    Args:
+        apart: the key in which the two differ: `sample_id` or `dataset`.
+    """
     import numpy as np
 
-    samples = texts.keys["sample_id"].combine_chunks().dictionary_encode().indices.to_numpy()
+    groups = texts.keys[apart].combine_chunks().dictionary_encode().indices.to_numpy()
     firsts, first_of = _first_of_each(texts.keys["words_hash"].to_numpy())
-    for place in np.flatnonzero(first_of != np.arange(len(first_of))):
-        if samples[place] != samples[first_of[place]]:
-            yield int(place), int(first_of[place]), 1.0
+    copies = np.flatnonzero(first_of != np.arange(len(first_of)))
+    found = dict(_near(texts, groups, firsts, floor))
+    for place in copies.tolist():
+        first = int(first_of[place])
+        if groups[place] != groups[first]:
+            yield place, first, 1.0
+        elif first in found:  # what holds for a text holds for its copies
+            yield place, *found[first]
+    for place, like in found.items():
+        yield place, *like
+
+
+def _near(texts: _Texts, groups: Any, firsts: Places, floor: float) -> Iterator[tuple[int, tuple[int, float]]]:
+    """Of texts that are all different: (later, (earlier, similarity))."""
     candidates = _candidates(texts.signatures[firsts], floor - MARGIN)
     later, earlier = firsts[candidates // len(firsts)], firsts[candidates % len(firsts)]
-    other = samples[later] != samples[earlier]
+    other = groups[later] != groups[earlier]
     done, known = -1, -1
     for place, before in zip(later[other].tolist(), earlier[other].tolist(), strict=True):
         if place == done:
@@ -163,7 +203,7 @@ def _pairs(texts: _Texts, floor: float) -> Iterator[Pair]:
         similarity = jaccard(words, texts.set_of(before))
         if similarity >= floor:
             done = place
-            yield place, before, similarity
+            yield place, (before, similarity)
 
 
 def _first_of_each(values: Any) -> tuple[Places, Places]:
