@@ -35,7 +35,7 @@ test: lint types ## linters, type checks and all quick tests
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-slow: setup ## the tests that take longer
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 -m slow --timeout 600
 
 docs: setup ## write the derived parts of docs/ from the declarations
 	$(BIN)/python -m teacherlm.api.catalogue_docs docs/catalogue.md
