@@ -116,10 +116,12 @@ def read_through(connection: duckdb.DuckDBPyConnection, workspace: Workspace, da
             dataset, where = _damaged(files[view]) or (datasets[0], view)
             raise MachineFailed(f"cannot be read: {short(error)}", remedy.format(dataset=dataset), where) from error
     needed = " or ".join(f"{name} is null" for name in _NEEDED)
-    ((lost, dataset, kind, segment),) = connection.execute(
-        f"select count(*), min_by(dataset, kind), min(kind), min_by(segment, kind) from ledger where {needed}"
-    ).fetchall()
-    if lost:
+    lacking = connection.execute(
+        f"select dataset, kind, segment, count(*) over () from ledger where {needed} order by all limit 1"
+    ).fetchone()
+    if lacking:
+        dataset, kind, segment, lost = lacking
+        # The dataset may be what is lacking.
         ledgers = files["ledger"].get(dataset) or [path for paths in files["ledger"].values() for path in paths]
         named = (path for path in ledgers if path.stem.isdigit() and int(path.stem) == segment)
         where = next((str(path) for path in named if path.parent.name == kind), "ledger")

@@ -37,7 +37,7 @@ def duplicates(
     with outcome.collecting():
         opened = options.project(project, workspace)
         works = collect.given(opened, names)
-        if len({isinstance(work, str) for work in works}) > 1 or (len(works) > 1 and not isinstance(works[0], str)):
+        if len(works) > 1 and not all(isinstance(work, str) for work in works):
             found = "datasets of several workspaces cannot be compared"
             raise Mistake(found, "name datasets, or one collection", "NAME")
         targets = list(collect.targets(opened, works, outcome))

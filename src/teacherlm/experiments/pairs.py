@@ -81,11 +81,10 @@ def pairs(experiment: Experiment, outcomes: Sequence[Outcome]) -> list[Pair]:
         for factors, first, second in several:
             one = _pair(experiment, comparison, factors, first, second, cells)
             sides = frozenset({_identity(one.first, one.way), _identity(one.second, one.baseline_way)})
-            key = (one.test, sides)
             if one.first and one.second:
-                if key in seen:
+                if (one.test, sides) in seen:
                     continue
-                seen.add(key)
+                seen.add((one.test, sides))
             found.append(one)
     return found
 

@@ -88,8 +88,8 @@ def find_duplicates(con: duckdb.DuckDBPyConnection, floor: float = FLOOR) -> Non
 def find_across(con: duckdb.DuckDBPyConnection, datasets: Sequence[str], floor: float = FLOOR) -> None:
     """Create the same table of texts that resemble one of an earlier dataset, and no other.
 
-    Every such text has a row: take them away, and no two datasets share any. Questions are all that were built,
-    whether they were asked about or not.
+    Texts that are equal after normalisation are all found, so that without them no two datasets share any; of others as
+    many as MinHash finds. Questions are all that were built, whether they were asked about or not.
 
     Args:
         datasets: those of the views, in order: of texts that resemble one another the first dataset's are kept.
@@ -122,8 +122,8 @@ def _read(con: duckdb.DuckDBPyConnection, kind: str | None, datasets: Sequence[s
 
     if kind is None:
         text, repeat = QUESTION, "0::bigint"
-        rows = "samples where sample_id in (select sample_id from rationales where status = 'ok')"
-        rows = "samples where true" if datasets else rows
+        asked = "sample_id in (select sample_id from rationales where status = 'ok')"
+        rows = f"samples where {'true' if datasets else asked}"
     else:
         text, repeat = "text", "repeat"
         rows = f"rationales where status = 'ok' and kind = '{kind}'"
