@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -108,3 +109,18 @@ def test_a_damaged_file_is_named_with_its_dataset(built: Command, tmp_path: Path
     path.write_bytes(path.read_bytes()[:-40] + b"x" * 40)
     done = built("duplicates", "ant", "bee", code=4)
     assert str(path.name) in done.err and "teacherlm build bee --force" in done.err
+
+
+@pytest.mark.parametrize("lacking", ["text", "dataset"])
+def test_answers_that_lack_a_column_are_placed_in_their_file(built: Command, tmp_path: Path, lacking: str) -> None:
+    opened = teacherlm.open(tmp_path)
+    with teacher() as server:
+        for name in ("ant", "bee"):
+            opened.augment(name, teacher=server.url)
+    path = sorted((tmp_path / "workspace" / "rationales" / "bee").glob("*/*/*.parquet"))[0]
+    whole = pq.read_table(path)
+    place, type_ = whole.column_names.index(lacking), whole.schema.field(lacking).type
+    pq.write_table(whole.set_column(place, pa.field(lacking, type_), pa.nulls(len(whole), type_)), path)
+    for command in (["duplicates", "ant", "bee"], ["check", "bee"]):
+        done = built(*command, code=4)
+        assert f"{path.relative_to(tmp_path)}   {len(whole)} answers lack one of" in done.err

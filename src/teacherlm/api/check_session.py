@@ -116,17 +116,21 @@ def read_through(connection: duckdb.DuckDBPyConnection, workspace: Workspace, da
             dataset, where = _damaged(files[view]) or (datasets[0], view)
             raise MachineFailed(f"cannot be read: {short(error)}", remedy.format(dataset=dataset), where) from error
     needed = " or ".join(f"{name} is null" for name in _NEEDED)
-    lacking = connection.execute(
-        f"select dataset, kind, segment, count(*) over () from ledger where {needed} order by all limit 1"
-    ).fetchone()
-    if lacking:
-        dataset, kind, segment, lost = lacking
-        # The dataset may be what is lacking.
-        ledgers = files["ledger"].get(dataset) or [path for paths in files["ledger"].values() for path in paths]
-        named = (path for path in ledgers if path.stem.isdigit() and int(path.stem) == segment)
-        where = next((str(path) for path in named if path.parent.name == kind), "ledger")
-        found = f"{lost} answers lack one of {', '.join(_NEEDED)}"
-        raise MachineFailed(found, _REMEDIES["ledger"], where)
+    ((lost,),) = connection.execute(f"select count(*) from ledger where {needed}").fetchall()
+    if lost:
+        where = _lacking(path for paths in files["ledger"].values() for path in paths) or "ledger"
+        raise MachineFailed(f"{lost} answers lack one of {', '.join(_NEEDED)}", _REMEDIES["ledger"], where)
+
+
+def _lacking(paths: Iterable[Path]) -> str | None:
+    """The first file of a ledger in which a column is not there, or not whole."""
+    import pyarrow.parquet
+
+    for path in paths:
+        table = pyarrow.parquet.ParquetFile(path).read()
+        if any(name not in table.column_names or table[name].null_count for name in _NEEDED):
+            return str(path)
+    return None
 
 
 def _damaged(files: Mapping[str, Iterable[Path]]) -> tuple[str, str] | None:
